@@ -1,0 +1,1 @@
+"""From local fallback to migrated and cleaned: the JSONL archive and what is done with it."""

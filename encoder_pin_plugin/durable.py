@@ -1,0 +1,129 @@
+"""The few file operations that everything durable is made of.
+
+Three steps make a file durable: its bytes (fsync the file), its name (rename), and the name's entry (fsync the folder).
+Each is needed: without the first a power cut leaves a file of the wrong size, without the last the file is still in
+its old place. An fsync that failed is never retried on the same descriptor: the kernel has already marked the pages
+clean. Nothing here follows a symbolic link at the last step of a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+_ADVICE = {
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "raise the user's disk quota or free some space",
+    errno.EROFS: "the file system is read-only: remount it writable, and look at the kernel log for why",
+    errno.EACCES: "let the user that runs the encoder write there",
+    errno.EPERM: "let the user that runs the encoder write there",
+    errno.EIO: "the disk fails: look at the kernel log, and replace it",
+    errno.EMFILE: "the process has too many open files: raise its limit (LimitNOFILE, ulimit -n)",
+    errno.ENFILE: "the machine has too many open files",
+    errno.ELOOP: "a symbolic link stands where a file of ours belongs: remove it",
+    errno.ENOTDIR: "a file stands where a folder belongs: remove it",
+}
+
+
+@contextmanager
+def storage_errors(doing: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a `StorageError` that says what was being done, where, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "check the path and the disk")
+        raise StorageError(f"cannot {doing} {path}: {error.strerror or error}; {advice}") from error
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Create `path` with `content` and fsync it; its name is durable only after `fsync_folder` or `move`.
+
+    Raises OSError (FileExistsError where something stands there already). What could not be written whole is removed.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte. A short write is continued once more by the system's own rules; no progress is ENOSPC."""
+    view = memoryview(content)
+    while view:
+        written = os.write(descriptor, view)
+        if written == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[written:]
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename `source` over `target` and make both folders' entries durable. Raises OSError."""
+    source.rename(target)
+    fsync_folder(target.parent)
+    if source.parent != target.parent:
+        fsync_folder(source.parent)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` in the place of `path`: a reader sees the old file or the new one. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    write_new(temporary, content)
+    try:
+        move(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the entries of `folder` durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` and its missing parents, each one durable in its own parent. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=FOLDER_MODE)
+    fsync_folder(folder.parent)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes. Raises OSError; ELOOP for a link, EFBIG for a larger
+    file, EINVAL for what is no regular file. Never blocks on a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit} bytes")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""From "job complete" to pinned on the supernode, or given up: intake, ledger, retry, worker."""
