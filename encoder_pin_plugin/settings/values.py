@@ -1,0 +1,221 @@
+"""From the text of a setting to its value, or to one sentence that says what to write instead.
+
+Strict on purpose: the encoder of reference takes `TRUE`, `yes` and `1` for *false* without a word, and a
+threshold of `three` for no number. Here a text means what it says, or is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST_SECONDS = 31_536_000.0
+"""One year: beyond it a waiting time is a slip of the keyboard, and timers of the system overflow."""
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?", re.ASCII)
+_PLUGIN = re.compile(r"[^\s,\x00-\x1f\x7f]{1,200}")
+_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/([0-9]{1,5})(/http|/https)?", re.ASCII)
+_UNIX = re.compile(r"/unix/[!-~]{1,200}", re.ASCII)
+
+
+class Unusable(ValueError):
+    """A text that cannot be the value of a setting; the message says what to write instead.
+
+    Args:
+        advice: what to write instead.
+        secret: whether the text may hold a secret, so that nobody shows it.
+    """
+
+    def __init__(self, advice: str, *, secret: bool = False) -> None:
+        super().__init__(advice)
+        self.secret = secret
+
+
+def boolean(text: str) -> bool:
+    """`true`, `1`, `yes`, `on`, or `false`, `0`, `no`, `off`, in any case."""
+    word = text.lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise Unusable("write true or false")
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers in plain digits, from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+            raise Unusable(f"write a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """A time in seconds: more than 0, up to a year, in plain digits."""
+    if not _DECIMAL.fullmatch(text) or not 0 < float(text) <= LONGEST_SECONDS:
+        raise Unusable(f"write seconds in plain digits, such as 60 or 2.5, more than 0, up to {LONGEST_SECONDS:.0f}")
+    return float(text)
+
+
+def seconds_list(text: str) -> tuple[float, ...]:
+    """Up to 100 times in seconds, separated by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > 100:
+        raise Unusable("write at most 100 times; the last one repeats")
+    try:
+        return tuple(seconds(part) for part in parts)
+    except Unusable:
+        raise Unusable("write seconds separated by commas, each more than 0, such as 60,300,900") from None
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser of one word out of a few, in any case."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise Unusable(f"write {' or '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
+def names(text: str) -> frozenset[str]:
+    """Names of plugins, separated by commas."""
+    found = frozenset(part.strip() for part in text.split(",") if part.strip())
+    if not all(_PLUGIN.fullmatch(name) for name in found):
+        raise Unusable("write the plugins' names separated by commas, as `encoder-pin plugins` shows them")
+    return found
+
+
+def node_name(text: str) -> str:
+    """A name for people, up to 255 printable characters; for an empty text the host's name."""
+    name = text or os.uname().nodename or "unknown"
+    if not name.isprintable() or len(name) > 255:
+        raise Unusable("write up to 255 printable characters")
+    return name
+
+
+def path(text: str) -> Path:
+    """A path, perhaps a relative one; a `~` at its start is the home folder."""
+    if "\0" in text:
+        raise Unusable("write a path without NUL characters")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Unusable("there is no such home folder; write an absolute path, such as /srv/encoder/data") from None
+
+
+def absolute(path: Path, folder: Path | None) -> Path:
+    """`path` as it stands, or below `folder` (by default the working folder) where it is relative."""
+    try:
+        return path if path.is_absolute() else (folder or Path()).absolute() / path
+    except FileNotFoundError:
+        raise Unusable("the working folder is gone; write an absolute path, such as /srv/encoder/data") from None
+
+
+def kubo_address(auth_name: str) -> Callable[[str], str]:
+    """A parser of the address of a Kubo node's RPC: a multiaddr or an http(s) URL.
+
+    Args:
+        auth_name: the setting that credentials belong into, for the sentence that says so.
+    """
+    url = web_address(auth_name)
+
+    def parse(text: str) -> str:
+        return _multiaddr(text) if text.startswith("/") else url(text)
+
+    return parse
+
+
+def web_address(auth_name: str) -> Callable[[str], str]:
+    """A parser of http(s) URLs with a host and perhaps port and path. A slash at the end is dropped."""
+
+    def parse(text: str) -> str:
+        if "@" in text:
+            raise Unusable(f"write the address alone, and its user and password into {auth_name}", secret=True)
+        parts = _split(text)
+        if parts is None or parts.query or parts.fragment or not _is_host(parts.hostname or ""):
+            raise Unusable("write an address such as http://127.0.0.1:5001 or https://ipfs.example.org", secret=True)
+        return text.rstrip("/")
+
+    return parse
+
+
+def _split(text: str) -> SplitResult | None:
+    if re.search(r"[^!-~]|[\\?#]", text):
+        return None
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def _multiaddr(text: str) -> str:
+    found = _MULTIADDR.fullmatch(text)
+    if _UNIX.fullmatch(text) or (found and 0 < int(found[3]) < 65536 and _fits(found[1], found[2])):
+        return text
+    raise Unusable("write a multiaddr such as /ip4/127.0.0.1/tcp/5001, or a URL such as http://127.0.0.1:5001")
+
+
+def _fits(protocol: str, host: str) -> bool:
+    version = _ip_version(host)
+    return str(version) == protocol[-1] if protocol in ("ip4", "ip6") else version is None and _is_host(host)
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host or re.fullmatch(r"[0-9.]+", host):
+        return _ip_version(host) is not None
+    return bool(_HOST.fullmatch(host)) and ".." not in host
+
+
+def _ip_version(host: str) -> int | None:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
+
+
+def crosses_network_in_clear(address: str) -> bool:
+    """Whether a token sent to `address` could be read on its way: plain http, and to another machine."""
+    if address.startswith("/"):
+        found = _MULTIADDR.fullmatch(address)
+        return found is not None and found[4] != "/https" and not is_loopback(found[2])
+    parts = urlsplit(address)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an IP address) is this machine's loopback by its spelling; nothing is
+    looked up."""
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")
+
+
+def excerpt(text: str) -> str:
+    """A text from outside, quoted, on one line, without control characters, and not too long."""
+    return ascii(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def plain(text: str) -> str:
+    """A text from outside without anything that a terminal would act on."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
