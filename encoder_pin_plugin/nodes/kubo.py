@@ -1,0 +1,126 @@
+"""A Kubo daemon as a `PinNode`: what it really answers, and what each answer proves.
+
+The facts behind the choices here were seen on Kubo 0.34.1 and 0.43.0, and the tests see them again on both:
+a status of 200 proves nothing, a pin is done only with a final item that names our CID in `Pins`; `pin/ls` without
+`type=recursive` walks every DAG; a pin record outlives its blocks, so wholeness is a question of its own (`dag/stat`
+with `offline=true`, which never fetches); and `pin/add` of a pinned CID drops the pin before it walks the DAG again.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from encoder_hookspecs.events import ContentType, Reason
+from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.nodes.address import NodeAddress, parse_address
+from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
+from encoder_pin_plugin.nodes.cid import parse_cid
+from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.nodes.kubo_pin import follow_pin
+from encoder_pin_plugin.nodes.kubo_questions import ask_pinned, ask_whole
+from encoder_pin_plugin.nodes.kubo_wire import KuboWire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from encoder_pin_plugin.settings import Credentials
+
+ASK_SECONDS = 30.0
+"""For a question that a node answers from its index."""
+
+WALK_SECONDS = 900.0
+"""For a question that makes a node read every block of up to a hundred DAGs."""
+
+EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
+"""The CID that every Kubo knows; asked about where nothing but pin calls is allowed."""
+
+
+class KuboNode:
+    """One Kubo node. Safe to be used by many threads at once; each has connections of its own.
+
+    Args:
+        address: multiaddr, URL or `host:port`; raises `InvalidSettings` for anything else.
+        auth: credentials for it (Kubo's `API.Authorizations`, or a proxy's), or None.
+    """
+
+    def __init__(self, address: str, *, auth: Credentials | None = None) -> None:
+        self.where: NodeAddress = parse_address(address)
+        self.wire = KuboWire(self.where, auth)
+
+    def __repr__(self) -> str:
+        return f"KuboNode({self.where.text!r})"
+
+    @property
+    def address(self) -> str:
+        return self.where.text
+
+    @property
+    def on_this_machine(self) -> bool:
+        return self.where.on_this_machine
+
+    def close(self) -> None:
+        """Close all connections. No call may be under way; a later call opens new ones."""
+        self.wire.close()
+
+    def ping(self) -> str:
+        """The node's version. One that shows none is alive all the same if it answers a question about a pin."""
+        try:
+            reply = self.wire.ask("version", lambda kubo: kubo.version(), seconds=ASK_SECONDS)
+            return f"Kubo {said(reply['Version'], 40)}"
+        except (NodeError, LookupError, TypeError) as error:
+            if isinstance(error, NodeError) and error.reason in (Reason.REFUSED, Reason.TIMEOUT):
+                raise
+            told = self.pinned([EMPTY_DIRECTORY])[EMPTY_DIRECTORY]
+            if told.answer is Answer.UNKNOWN:
+                raise
+            return "Kubo, which does not show its version"
+
+    def pinned(self, cids: Sequence[str], *, names: bool = False) -> Mapping[str, Told]:
+        return ask_pinned(self.wire, cids, names=names, seconds=ASK_SECONDS)
+
+    def pin(
+        self, cid: str, *, name: str = PIN_NAME, limits: Limits, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Pin `cid`. Ask `pinned` first: a pin that is there already is dropped by Kubo before it walks the
+        DAG, and stays away if the walk is cut short."""
+        wanted = parse_cid(cid)
+        options = {"progress": "true", "name": name, "timeout": f"{math.ceil(limits.total) + 30}s"}
+        items = self.wire.stream(
+            f"pin/add of {wanted}",
+            lambda kubo: kubo.pin.add(wanted.text, opts=options, stream=True),
+            seconds=limits.total,
+            silence=limits.stall,
+        )
+        with closing(items):
+            follow_pin(items, wanted, stall=limits.stall, progress=progress, node=self.address)
+
+    def whole(self, cids: Sequence[str]) -> Mapping[str, Whole]:
+        return ask_whole(self.wire, cids, seconds=WALK_SECONDS)
+
+    def unpin(self, cid: str) -> None:
+        wanted = parse_cid(cid)
+        try:
+            self.wire.ask(f"pin/rm of {wanted}", lambda kubo: kubo.pin.rm(wanted.text), seconds=ASK_SECONDS)
+        except NodeError as error:
+            if "not pinned" not in str(error):
+                raise
+
+    def describe(self, cid: str) -> tuple[DagSize | None, ContentType | None]:
+        dag = self.whole([cid])[cid].dag
+        if dag is None:
+            return None, None
+        return dag, self._content_type(parse_cid(cid).text)
+
+    def _content_type(self, cid: str) -> ContentType | None:
+        try:
+            reply = self.wire.ask(
+                f"files/stat of {cid}",
+                lambda kubo: kubo.files.stat(f"/ipfs/{cid}", opts={"offline": "true"}).as_json(),
+                seconds=ASK_SECONDS,
+            )
+        except NodeError:
+            return None
+        kind = reply.get("Type") if isinstance(reply, dict) else None
+        return kind if kind in ("file", "directory") else None

@@ -1,0 +1,144 @@
+"""Calls to one Kubo node through ipfshttpclient, with every way they fail turned into a `NodeError`.
+
+ipfshttpclient 0.7.0 is used through `Client`, never `connect`, which refuses every Kubo since 0.8. Six kinds of
+failure come out of it as something else than its own errors (raw requests exceptions, AssertionError for an empty
+200, TypeError for odd JSON); they are caught here, in one place. Each thread has a client and a session of its own, and a forked
+child makes new ones: neither is shared, so one call's deadline is never another's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from encoder_pin_plugin.nodes.kubo_errors import as_node_error, failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from encoder_pin_plugin.nodes.address import NodeAddress
+    from encoder_pin_plugin.nodes.transport import Watch
+    from encoder_pin_plugin.settings import Credentials
+
+T = TypeVar("T")
+
+_END = object()
+_LINE = 16384
+_BODY = 64 * 1024 * 1024
+"""Bytes: a progress line has some 50, and one comes each half second; 64 MB of them last a week."""
+
+
+class KuboWire:
+    """The calls to one node.
+
+    Args:
+        address: where it is.
+        auth: what it wants to see of us, or None.
+    """
+
+    def __init__(self, address: NodeAddress, auth: Credentials | None = None) -> None:
+        self.address = address
+        self._auth = auth
+        self._mine = threading.local()
+        self._all: weakref.WeakSet[_Line] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def ask(self, what: str, call: Callable[[Any], T], *, seconds: float, body: int = 65536) -> T:
+        """One call whose answer comes whole: `call` gets the ipfshttpclient client.
+
+        Args:
+            what: the call in words, for messages.
+            call: uses the client and returns its answer.
+            seconds: for all of it.
+            body: bytes that the answer may have.
+
+        Raises:
+            NodeError: whatever went wrong.
+        """
+        line = self._line()
+        line.watch.start(seconds=seconds, body=body)
+        with self._named(what, line.watch):
+            return call(line.client)
+
+    def stream(
+        self, what: str, call: Callable[[Any], Any], *, seconds: float, silence: float, lines: bool = True
+    ) -> Generator[Any, None, None]:
+        """One call whose answer comes in items; close the generator to hang up.
+
+        Args:
+            what, call, seconds: as in `ask`; `call` returns an iterator that can be closed.
+            silence: seconds without a byte.
+            lines: whether the answer is made of short lines, so that a longer one is refused.
+
+        Raises:
+            NodeError: whatever went wrong, a late error of the node in the trailer too.
+        """
+        line = self._line()
+        limits = {"body": _BODY, "line": _LINE} if lines else {"body": None, "line": None}
+        line.watch.start(seconds=seconds, silence=silence, **limits)
+        with self._named(what, line.watch):
+            items = call(line.client)
+        try:
+            while True:
+                with self._named(what, line.watch):
+                    line.watch.patience()
+                    item = next(items, _END)
+                if item is _END:
+                    return
+                yield item
+        finally:
+            items.close()
+
+    def close(self) -> None:
+        """Close every thread's connections. No call may be under way."""
+        with self._lock:
+            lines, self._all = list(self._all), weakref.WeakSet()
+            self._mine = threading.local()
+        for line in lines:
+            line.close()
+
+    @contextmanager
+    def _named(self, what: str, watch: Watch) -> Iterator[None]:
+        try:
+            yield
+        except failures() as error:
+            raise as_node_error(error, f"{self.address.text} {what}", watch) from error
+        if watch.late_error:
+            raise as_node_error(None, f"{self.address.text} {what}", watch)
+
+    def _line(self) -> _Line:
+        line: _Line | None = getattr(self._mine, "line", None)
+        if line is None or line.pid != os.getpid():
+            line = _Line(self.address, self._auth)
+            self._mine.line = line
+            with self._lock:
+                self._all.add(line)
+        return line
+
+
+class _Line:
+    """One thread's client, with an open session whose replies are watched."""
+
+    def __init__(self, address: NodeAddress, auth: Credentials | None) -> None:
+        import ipfshttpclient  # 0.2 s: not before the first call to a node
+        from ipfshttpclient.http_requests import ClientSync
+
+        from encoder_pin_plugin.nodes.transport import Watch, open_session
+
+        self.pid = os.getpid()
+        self.watch = watch = Watch()
+
+        class Backend(ClientSync):  # type: ignore[misc]
+            def _make_session(self) -> Any:
+                return open_session(address, auth, watch)
+
+        base = f"{address.prefix}/api/v0".lstrip("/")
+        self.client = ipfshttpclient.Client(address.multiaddr, base)
+        self.client._client = Backend(address.multiaddr, base)  # noqa: SLF001 - there is no public way in
+        self.client._client.open_session()  # noqa: SLF001
+
+    def close(self) -> None:
+        self.client.close()
