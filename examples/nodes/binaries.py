@@ -96,9 +96,7 @@ def _cluster(program: str, version: str) -> Tool:
 
 def _as_chosen(binary: Path) -> Path:
     if not os.access(binary, os.X_OK) or binary.is_dir():
-        raise NodeError(
-            f"KUBO_BINARY is {binary}, which is no program that can be run: correct it or unset it"
-        )
+        raise NodeError(f"KUBO_BINARY is {binary}, which is no program that can be run: correct it or unset it")
     return binary.absolute()
 
 

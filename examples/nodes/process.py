@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from examples.nodes.errors import NodeError, log_tail
+from examples.nodes.errors import NodeError, PortTakenError, log_tail
 
 # The parent may have died before prctl took effect: then nobody is left to leave us, and we go at once.
 _LEASH = """
@@ -40,6 +40,7 @@ class NodeProcess:
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
         self.log_path = log
+        self._log_start = log.stat().st_size if log.exists() else 0
         self._frozen = False
         self._child = _starter().submit(_spawn, list(command), dict(env), log).result()
 
@@ -85,8 +86,9 @@ class NodeProcess:
             self._signal(signal.SIGCONT)
             self._frozen = False
 
-    def tail(self) -> str:
-        return log_tail(self.log_path)
+    def output(self) -> str:
+        """What this run has written so far; its log also has the earlier ones."""
+        return self.log_path.read_bytes()[self._log_start :].decode(errors="replace")
 
     def _signal(self, sign: signal.Signals) -> None:
         # Popen sends nothing to a child that was already waited for, so a reused pid is never hit.
@@ -105,15 +107,9 @@ def wait_until_ready(process: NodeProcess, probe: Callable[[], bool], *, what: s
     deadline = time.monotonic() + patience
     while not probe():
         if not process.running:
-            raise NodeError(
-                f"{what} ended with exit code {process.exit_code} while starting; the end of its log, "
-                f"{process.log_path}:\n{process.tail()}"
-            )
+            raise _failure(process, f"{what} ended with exit code {process.exit_code} while starting")
         if time.monotonic() > deadline:
-            raise NodeError(
-                f"{what} is not ready after {patience:.0f} s; the end of its log, "
-                f"{process.log_path}:\n{process.tail()}"
-            )
+            raise _failure(process, f"{what} is not ready after {patience:.0f} s")
         time.sleep(0.05)
 
 
@@ -133,15 +129,11 @@ def clean_environment(**own: str) -> dict[str, str]:
     return inherited | own
 
 
-_thread: dict[
-    int, ThreadPoolExecutor
-] = {}  # by the pid of the process it lives in: a forked child needs its own
+_thread: dict[int, ThreadPoolExecutor] = {}  # by the pid of the process it lives in: a forked child needs its own
 
 
 def _starter() -> ThreadPoolExecutor:
-    return _thread.setdefault(
-        os.getpid(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="node-starter")
-    )
+    return _thread.setdefault(os.getpid(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="node-starter"))
 
 
 def _spawn(command: list[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
@@ -155,3 +147,9 @@ def _spawn(command: list[str], env: dict[str, str], log: Path) -> subprocess.Pop
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for us; we then end the nodes in order
         )
+
+
+def _failure(process: NodeProcess, happened: str) -> NodeError:
+    output = process.output()
+    kind = PortTakenError if "address already in use" in output and not process.running else NodeError
+    return kind(f"{happened}; the end of its log, {process.log_path}:\n{log_tail(output)}")
