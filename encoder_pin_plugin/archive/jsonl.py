@@ -1,0 +1,133 @@
+"""The archive: one JSONL file to which every encoder process of a data folder appends, and nobody loses a line.
+
+    data/local-fallback-pins.jsonl        what waits to be migrated: the operators' file
+    data/local-fallback-pins.jsonl.lock   the lock; never deleted
+    data/migrated-pins.jsonl              what was migrated: the same lines, then target, proof, time
+    data/quarantine/                      what was found in the first two and is no line
+
+Moving the archive away by hand (`mv`, to collect it) is allowed at any moment: a line that `append` has returned
+stands in the file that had the name at that moment, whole. A key is written once: where it stands in either file
+already, that line is the answer and nothing is appended, also when the first append was killed before it returned.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from encoder_pin_plugin.archive.linefile import LineFile
+from encoder_pin_plugin.archive.locking import ArchiveLock
+from encoder_pin_plugin.archive.reading import Entry, read_entries
+from encoder_pin_plugin.archive.record import ArchiveRecord, Key, parse_line
+from encoder_pin_plugin.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+ARCHIVE_NAME = "local-fallback-pins.jsonl"
+MIGRATED_NAME = "migrated-pins.jsonl"
+QUARANTINE_NAME = "quarantine"
+
+
+class Archive:
+    """The archive of one data folder. Nothing is touched until a method is called; safe for threads and forks.
+
+    Args:
+        data_dir: the data folder, created by the first append.
+        lock_timeout: seconds to wait for another process before `LockBusy`.
+
+    Example:
+        >>> archive = Archive(Path("data"))
+        >>> archive.append(record).local_pin_timestamp     # doctest: +SKIP
+        '2025-10-28T10:30:00.000Z'
+    """
+
+    def __init__(self, data_dir: Path, *, lock_timeout: float = 30.0) -> None:
+        self.path = data_dir / ARCHIVE_NAME
+        self.migrated_path = data_dir / MIGRATED_NAME
+        self.quarantine = data_dir / QUARANTINE_NAME
+        self._lock_timeout = lock_timeout
+        self._begin()
+
+    def append(self, record: ArchiveRecord) -> ArchiveRecord:
+        """Append a record durably and return the line that stands: the one that was there where its key already was.
+
+        Raises `LockBusy`, `StorageError`, `ArchiveError`: nothing was appended then, and it may be tried again.
+        """
+        line = _readable(record)
+        self._renew_after_fork()
+        self._standing(record.key)  # the first look reads the whole file: not while others wait for the lock
+        with self._lock.held():
+            self._waiting.heal()
+            standing = self._standing(record.key)
+            if standing is None:
+                self._waiting.append(line)
+        _log_append(standing or record, self.path, new=standing is None)
+        return standing or record
+
+    def find(self, hash_: str, job_id: str) -> ArchiveRecord | None:
+        """The line with this key, waiting or migrated, made durable before it is told; None where there is none.
+        Raises `StorageError`, `ArchiveError`, and `LockBusy` where it is there but nobody may be sure of it yet."""
+        self._renew_after_fork()
+        if self._standing((hash_, job_id)) is None:
+            return None
+        with self._lock.held():  # its writer may be about to take it back, because the disk said no
+            return self._standing((hash_, job_id))
+
+    def where(self, hash_: str, job_id: str) -> Path | None:
+        """The file that holds the line with this key. Raises as `find` does."""
+        if self.find(hash_, job_id) is None:
+            return None
+        return self.path if self._waiting.find((hash_, job_id)) else self.migrated_path
+
+    def entries(self) -> Iterator[Entry]:
+        """Every line that waits, in order, good or bad, as a stream; a torn tail comes last.
+        Raises `StorageError`, `ArchiveError` where the file cannot be read; where there is none, nothing waits."""
+        return read_entries(self.path)
+
+    def migrated(self) -> Iterator[Entry]:
+        """Every line that was migrated, likewise."""
+        return read_entries(self.migrated_path)
+
+    def restore(self, records: Iterable[ArchiveRecord]) -> tuple[ArchiveRecord, ...]:
+        """Append all those whose keys stand nowhere, with one write; those are returned. Raises as `append` does."""
+        self._renew_after_fork()
+        with self._lock.held():
+            self._waiting.heal()
+            missing = {record.key: record for record in records if self._standing(record.key) is None}
+            if missing:
+                self._waiting.append(b"".join(_readable(record) for record in missing.values()))
+        for record in missing.values():
+            _log_append(record, self.path, new=True)
+        return tuple(missing.values())
+
+    def _standing(self, key: Key) -> ArchiveRecord | None:
+        return self._waiting.find(key) or self._migrated.find(key)
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = ArchiveLock(self.path.with_name(f"{ARCHIVE_NAME}.lock"), self._lock_timeout)
+        self._waiting = LineFile(self.path, self.quarantine)
+        self._migrated = LineFile(self.migrated_path, self.quarantine)
+
+    def _renew_after_fork(self) -> None:
+        """A forked child shares neither mutexes, which another thread may have held, nor indexes in the making."""
+        if os.getpid() != self._process:
+            self._begin()
+
+
+def _readable(record: ArchiveRecord) -> bytes:
+    """The record's line, if it is one that will be read as this record. Raises `ArchiveError`."""
+    line = record.line()
+    if parse_line(line) != record:
+        raise ArchiveError(f"the record of {record.hash} would not be read back as it is: {line[:300]!a}")
+    return line
+
+
+def _log_append(record: ArchiveRecord, path: Path, *, new: bool) -> None:
+    size = "unknown size" if record.size_mb is None else f"{record.size_mb} MB"
+    what = "recorded in" if new else "was already recorded in"
+    logger.info("{}", f"BATCH DATABASE: {record.hash} of job {record.job_id!a} ({size}) {what} {path}")

@@ -1,0 +1,145 @@
+"""Reading the archive as a stream, whatever is in it.
+
+A line ends with a newline: what comes after the last newline is an append under way, or a torn one, and no line. Bad
+lines are told, never fatal. Memory is bounded whatever the file's size and the length of its lines.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.record import MAX_LINE, ArchiveRecord, InvalidLine, parse_line
+from encoder_pin_plugin.durable import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands in one line.
+
+    Args:
+        number: of the line, from 1.
+        offset: of its first byte in the file.
+        raw: its bytes, newline included; of an over-long line, and of a torn tail, only the first `MAX_LINE`.
+        record: what it says, or None.
+        problem: why it says nothing, empty for a good line.
+        torn: whether it is what follows the last newline.
+    """
+
+    number: int
+    offset: int
+    raw: bytes
+    record: ArchiveRecord | None = None
+    problem: str = ""
+    torn: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some complete lines of a file, or one over-long line (`too_long`, with only the beginning in `data`).
+
+    Args:
+        offset: of the first byte.
+        data: the lines.
+        length: in the file, bytes.
+    """
+
+    offset: int
+    data: bytes
+    length: int
+    too_long: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+def read_entries(path: Path, *, follow: bool = False) -> Iterator[Entry]:
+    """Every line of `path`, in order; the file is read as it was when reading began, also while it is replaced.
+
+    Raises `StorageError` and `ArchiveError` where it cannot be opened or read; nothing there is no line.
+    """
+    descriptor = open_to_read(path, follow=follow)
+    if descriptor is None:
+        return
+    try:
+        with storage_errors("read", path):
+            yield from _entries(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def entry_of(raw: bytes, number: int, offset: int) -> Entry:
+    """The entry of one complete line."""
+    try:
+        return Entry(number, offset, raw, record=parse_line(raw))
+    except InvalidLine as error:
+        return Entry(number, offset, raw, problem=str(error))
+
+
+def read_blocks(descriptor: int, start: int = 0) -> Iterator[Block]:
+    """The complete lines from `start`, in blocks of about a megabyte. `start` must be the beginning of a line.
+    Raises OSError."""
+    rest, offset = b"", start
+    while chunk := os.pread(descriptor, _BLOCK, offset + len(rest)):
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield Block(offset, data[:end], end)
+        elif len(data) > MAX_LINE:
+            end = find_newline(descriptor, offset + len(data)) - offset
+            if end <= 0:
+                return
+            yield Block(offset, data[:MAX_LINE], end, too_long=True)
+        rest, offset = data[end:], offset + end
+
+
+def find_newline(descriptor: int, start: int) -> int:
+    """The offset just after the first newline at or after `start`, -1 where there is none. Raises OSError."""
+    while chunk := os.pread(descriptor, _BLOCK, start):
+        found = chunk.find(b"\n")
+        if found >= 0:
+            return start + found + 1
+        start += len(chunk)
+    return -1
+
+
+def lines_of(block: Block) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of every line of a block that is not too long."""
+    offset = block.offset
+    for line in _split(block.data):
+        yield offset, line
+        offset += len(line)
+
+
+def _split(data: bytes) -> list[bytes]:
+    """The lines with their newlines: `splitlines` would also split at a carriage return."""
+    return [line + b"\n" for line in data[:-1].split(b"\n")]
+
+
+def _entries(descriptor: int) -> Iterator[Entry]:
+    number, end = 0, 0
+    for block in read_blocks(descriptor):
+        end = block.end
+        if block.too_long:
+            number += 1
+            yield Entry(number, block.offset, block.data, problem=_too_long(block.length))
+            continue
+        for offset, line in lines_of(block):
+            number += 1
+            yield entry_of(line, number, offset)
+    tail = os.pread(descriptor, MAX_LINE, end)
+    if tail and b"\n" not in tail:
+        yield Entry(number + 1, end, tail, problem="it is torn: no newline at its end", torn=True)
+
+
+def _too_long(length: int) -> str:
+    return f"it has {length} bytes, more than {MAX_LINE}"
