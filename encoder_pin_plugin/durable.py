@@ -11,14 +11,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -43,8 +44,12 @@ def storage_errors(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "check the path and the disk")
-        raise StorageError(f"cannot {doing} {path}: {error.strerror or error}; {advice}") from error
+        raise StorageError(f"cannot {doing} {path}: {error.strerror or error}; {advice(error)}") from error
+
+
+def advice(error: OSError) -> str:
+    """What a person can do about `error`."""
+    return _ADVICE.get(error.errno or 0, "check the path and the disk")
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -127,3 +132,39 @@ def read_regular(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     finally:
         os.close(descriptor)
+
+
+class SharedSync:
+    """`os.sync()` shared by all who need one at the same time: it flushes every disk, and one is enough for a batch.
+
+    Whoever asks while one is under way is served by the next, because its own writes may have come too late for the
+    first. Kubo does not fsync blocks, so that a pin's record can survive a power cut that its blocks do not.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._asked = 0
+        self._done = 0
+        self._running = False
+
+    def wait(self) -> None:
+        """Return after a sync that began after this call."""
+        with self._condition:
+            self._asked += 1
+            mine = self._asked
+            while self._done < mine:
+                if self._running:
+                    self._condition.wait()
+                else:
+                    self._sync(self._asked)
+
+    def _sync(self, upto: int) -> None:
+        self._running = True
+        self._condition.release()
+        try:
+            os.sync()
+        finally:
+            self._condition.acquire()
+            self._running = False
+            self._done = upto
+            self._condition.notify_all()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from encoder_hookspecs.events import ContentType
+from encoder_hookspecs.events import ContentType, Reason
 
 PIN_NAME = "encoder-pin"
 """The name our pins carry on Kubo, so that a pin of ours is told from everybody else's."""
@@ -34,11 +34,13 @@ class Told:
         answer: yes, no or unknown.
         detail: the node's words, or ours, without secrets; empty for a plain yes.
         name: of the pin, where the node keeps names and was asked for them.
+        reason: of an unknown, in one word.
     """
 
     answer: Answer
     detail: str = ""
     name: str = ""
+    reason: Reason | None = None
 
     @property
     def yes(self) -> bool:
@@ -70,6 +72,7 @@ class Whole:
     answer: Answer
     dag: DagSize | None = None
     detail: str = ""
+    reason: Reason | None = None
 
     @property
     def yes(self) -> bool:

@@ -1,0 +1,136 @@
+"""Whom the worker asks: each site plugin in turn, its word checked, and the defaults last.
+
+A site that pins or archives in its own way is believed when we can see the result ourselves: the local node is asked
+about the pin, the line behind the receipt is read. Where we cannot see it the default does its own work as well,
+unless TRUST_PLUGINS names the plugin: two safe places are better than a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from loguru import logger
+
+from encoder_hookspecs.calling import Answered, PluginFailure, ask_plugins, tell_plugins
+from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, RetryIn
+from encoder_pin_plugin.archive.lookup import line_stands, mentions
+from encoder_pin_plugin.archive.record import from_fallback
+from encoder_pin_plugin.errors import EncoderPinError
+from encoder_pin_plugin.lazy.ports import Archived
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pluggy
+
+    from encoder_hookspecs.events import LazyPinAttempt, LazyPinFailure, LazyPinSuccess, LocalFallback
+    from encoder_pin_plugin.archive.jsonl import Archive
+    from encoder_pin_plugin.nodes.local import LocalPinner
+    from encoder_pin_plugin.settings import Settings
+
+T = TypeVar("T")
+
+OURS = "pin"
+"""The name under which the defaults are registered."""
+
+
+class Plugins:
+    """The plugins of one manager, as the worker's `Decisions`.
+
+    Args:
+        manager: where the plugins are registered, ours among them.
+        settings: the time limit, and whose word is taken.
+        archive: where receipts of ours are looked up.
+        pinner: the local node, for checking pins.
+    """
+
+    def __init__(
+        self, manager: pluggy.PluginManager, settings: Settings, archive: Archive, pinner: LocalPinner
+    ) -> None:
+        self._manager = manager
+        self._settings = settings
+        self._archive = archive
+        self._pinner = pinner
+
+    def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
+        """What to do after a failed attempt; the default's own answer cannot fail."""
+        decision = self._ask("on_lazy_pin_attempt_failed", (RetryIn, GiveUp), attempt=attempt)
+        return decision.result if decision else RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
+
+    def lazy_pin_failed(self, failure: LazyPinFailure) -> LocalPin:
+        """Pin locally. Raises EncoderPinError where neither a plugin nor the default did."""
+
+        def accept(pin: LocalPin, plugin: str) -> bool:
+            if plugin == OURS or self._trusted(plugin):
+                return True
+            if pin.cid == failure.job.cid and self._pinner.holds(pin.cid):
+                return True
+            return self._doubted(plugin, f"its local pin of {failure.job.cid} on {pin.node} cannot be seen")
+
+        pinned = self._ask("on_lazy_pin_failed", LocalPin, accept, failure=failure)
+        if pinned is None:
+            raise EncoderPinError("no plugin pins on a local node: is the plugin 'pin' blocked?")
+        return _completed(pinned.result, failure)
+
+    def local_fallback(self, fallback: LocalFallback) -> Archived:
+        """Archive. Raises EncoderPinError where neither a plugin nor the default did."""
+        record = from_fallback(fallback, self._settings.node_name)
+
+        def accept(receipt: ArchiveReceipt, plugin: str) -> bool:
+            if plugin == OURS or self._trusted(plugin):
+                return True
+            if self._stands(receipt, fallback):
+                return True
+            return self._doubted(plugin, f"no line for job {fallback.job.job_id} stands in {receipt.path}")
+
+        receipt = self._ask("on_local_fallback", ArchiveReceipt, accept, fallback=fallback)
+        if receipt is None:
+            raise EncoderPinError("no plugin archives: is the plugin 'pin' blocked?")
+        return Archived(receipt=receipt.result, line=record.line())
+
+    def succeeded(self, success: LazyPinSuccess) -> None:
+        """Tell the observers."""
+        limit = self._settings.plugin_timeout
+        tell_plugins(self._manager, "on_lazy_pin_succeeded", limit=limit, report=report, pin=success)
+
+    def needed(self, cid: str) -> bool:
+        """Whether a line of the archive still waits for `cid`."""
+        return mentions(self._archive.path, cid)
+
+    def _ask(
+        self, hook: str, expect: type[T] | tuple[type[T], ...], accept: Callable[[T, str], bool] | None = None,
+        **arguments: object,
+    ) -> Answered[T] | None:  # fmt: skip
+        limit = self._settings.plugin_timeout
+        return ask_plugins(
+            self._manager, hook, expect=expect, limit=limit, report=report, accept=accept, last=OURS, **arguments
+        )
+
+    def _trusted(self, plugin: str) -> bool:
+        return plugin in self._settings.trust_plugins
+
+    def _doubted(self, plugin: str, what: str) -> bool:
+        logger.warning("plugin {}: {}; the default does it as well (TRUST_PLUGINS would take its word)", plugin, what)
+        return False
+
+    def _stands(self, receipt: ArchiveReceipt, fallback: LocalFallback) -> bool:
+        try:
+            return line_stands(self._archive, Path(receipt.path), fallback.job.cid, fallback.job.job_id)
+        except (EncoderPinError, OSError, TypeError, ValueError):
+            return False  # an unreadable path is a doubt, not a failure of ours
+
+
+def report(failure: PluginFailure) -> None:
+    """Say in the log what a plugin did."""
+    logger.opt(exception=failure.error).error("{}: the next plugin, or the default, takes its place", failure)
+
+
+def _completed(pin: LocalPin, failure: LazyPinFailure) -> LocalPin:
+    """`pin` with the host's size and type where the node told none."""
+    return replace(
+        pin,
+        size_mb=failure.job.size_mb if pin.size_mb is None else pin.size_mb,
+        type=failure.job.type if pin.type is None else pin.type,
+    )

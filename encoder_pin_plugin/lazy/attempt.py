@@ -1,0 +1,175 @@
+"""One attempt: is it pinned already? If not, pin it. Then ask again, and believe only that answer.
+
+Asking first is a must: on Kubo a second `pin/add` of an existing pin drops the pin when its walk fails. The questions
+that prove a pin are asked in batches, because a hundred at once cost what two or three cost one by one: while one
+question is under way, the pins that finish meanwhile gather for the next.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from encoder_hookspecs.events import GiveUp, LazyPinAttempt, LazyPinSuccess, Proof, Reason
+from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.lazy import retry
+from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
+from encoder_pin_plugin.lazy.ports import Outcome
+from encoder_pin_plugin.nodes.base import Answer, Limits, Told
+
+if TYPE_CHECKING:
+    from encoder_pin_plugin.clock import Clock
+    from encoder_pin_plugin.lazy.ports import Decisions, Post
+    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.settings import Settings
+
+PROOFS_AT_ONCE = 100
+"""CIDs in one question: as many as Kubo answers in 6 ms, and as Cluster takes in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """A pin that the supernode says it has made."""
+
+    pin: LazyPin
+    started_at: int
+
+
+class Attempts:
+    """Attempts on one supernode.
+
+    Args:
+        node: the supernode.
+        settings: limits and thresholds.
+        decisions: who decides what comes after a failure.
+        clock: the time.
+        post: where outcomes go.
+    """
+
+    def __init__(self, node: PinNode, settings: Settings, decisions: Decisions, clock: Clock, post: Post) -> None:
+        self._node = node
+        self._settings = settings
+        self._limits = Limits(stall=settings.lazy_pin_stall_timeout, total=settings.lazy_pin_timeout)
+        self._decisions = decisions
+        self._clock = clock
+        self._post = post
+        self._slots = threading.BoundedSemaphore(settings.lazy_pin_concurrency)
+        self._claims: queue.SimpleQueue[_Claim] = queue.SimpleQueue()
+        self._prover: threading.Thread | None = None
+
+    def run(self, pin: LazyPin) -> None:
+        """Make one attempt, in a thread of the pool; its outcome is posted, now or by the prover."""
+        started_at = self._clock.wall()
+        try:
+            self._pin(pin.job.cid)
+        except NodeError as error:
+            self._failed(pin, started_at, error)
+        except Exception as error:  # noqa: BLE001 - whatever an adapter does, the job must go on
+            logger.exception("an attempt on {} ended unexpectedly", self._node.address)
+            self._failed(pin, started_at, NodeError(f"unexpected {type(error).__name__}", Reason.NODE_ERROR))
+        else:
+            self._claims.put(_Claim(pin=pin, started_at=started_at))
+            self._start_prover()
+
+    def _pin(self, cid: str) -> None:
+        told = self._node.pinned([cid])[cid]
+        if told.answer is Answer.UNKNOWN:
+            raise NodeError(told.detail, told.reason or Reason.NODE_ERROR)
+        if not told.yes:
+            with self._slots:
+                self._node.pin(cid, limits=self._limits)
+
+    def _start_prover(self) -> None:
+        if self._prover is None or not self._prover.is_alive():
+            self._prover = threading.Thread(target=self._prove, name="lazy-pin-prover", daemon=True)
+            self._prover.start()
+
+    def _prove(self) -> None:
+        while True:
+            claims = [self._claims.get()]
+            while len(claims) < PROOFS_AT_ONCE and not self._claims.empty():
+                claims.append(self._claims.get())
+            self._prove_batch(claims)
+
+    def _prove_batch(self, claims: list[_Claim]) -> None:
+        try:
+            told = self._node.pinned([claim.pin.job.cid for claim in claims])
+        except Exception as error:  # noqa: BLE001 - the prover serves all jobs: it must go on
+            reason = error.reason if isinstance(error, NodeError) else Reason.NODE_ERROR
+            unknown = Told(answer=Answer.UNKNOWN, detail=str(error), reason=reason)
+            told = dict.fromkeys((claim.pin.job.cid for claim in claims), unknown)
+        for claim in claims:
+            self._judge(claim, told[claim.pin.job.cid])
+
+    def _judge(self, claim: _Claim, told: Told) -> None:
+        if told.yes:
+            self._succeeded(claim.pin, claim.started_at)
+        elif told.answer is Answer.NO:
+            text = f"{self._node.address} said that it pinned {claim.pin.job.cid}, and then that it did not"
+            self._failed(claim.pin, claim.started_at, NodeError(text, Reason.UNPROVED))
+        else:
+            error = NodeError(told.detail, told.reason or Reason.NODE_ERROR)
+            self._failed(claim.pin, claim.started_at, error)
+
+    def _succeeded(self, pin: LazyPin, started_at: int) -> None:
+        now = self._clock.wall()
+        success = LazyPinSuccess(
+            job=pin.job,
+            node=self._node.address,
+            proof=Proof.PINNED,
+            attempts=pin.attempts + 1,
+            pinned_at=to_moment(now),
+        )
+        step = Step(
+            pin=pin, state=State.PINNED, next_at=now, attempts=pin.attempts + 1, tries=pin.tries + 1,
+            first_tried_at=pin.first_tried_at or started_at,
+        )  # fmt: skip
+        self._post(Outcome(step=step, asked=True, after=lambda: self._decisions.succeeded(success)))
+
+    def _failed(self, pin: LazyPin, started_at: int, error: NodeError) -> None:
+        now = self._clock.wall()
+        counts = retry.counts(error.reason)
+        attempt = LazyPinAttempt(
+            job=pin.job, number=pin.attempts + counts, error=str(error), reason=error.reason, counts=counts,
+            started_at=to_moment(started_at), ended_at=to_moment(now),
+        )  # fmt: skip
+        state, delay, why = self._decide(pin, attempt, now)
+        logger.warning(
+            "lazy pin attempt {} of job {} ({}) failed: {} ({}); {}",
+            attempt.number, pin.job.job_id, pin.job.cid, error, error.reason, why,
+        )  # fmt: skip
+        step = Step(
+            pin=pin, state=state, next_at=now + int(delay * 1000), attempts=attempt.number, tries=pin.tries + 1,
+            first_tried_at=pin.first_tried_at or started_at, reason=error.reason, error=str(error)[:2000],
+        )  # fmt: skip
+        self._post(Outcome(step=step, asked=True, reason=error.reason))
+
+    def _decide(self, pin: LazyPin, attempt: LazyPinAttempt, now: int) -> tuple[State, float, str]:
+        """The next state, the seconds until its turn, and the same in words."""
+        settings = self._settings
+        policy = policy_of(settings)
+        decision = self._decisions.attempt_failed(attempt)
+        too_old = now - pin.received_at >= settings.fallback_after * 1000
+        if not settings.enable_local_fallback:
+            longest = isinstance(decision, GiveUp)
+            delay = policy.backoff[-1] if longest else retry.clamp(decision.seconds, policy)  # type: ignore[union-attr]
+            return State.PENDING, delay, f"next attempt in {delay:.0f} s (the local fallback is disabled)"
+        if isinstance(decision, GiveUp) or too_old:
+            why = f"older than FALLBACK_AFTER ({settings.fallback_after:.0f} s)" if too_old else "giving up"
+            return State.FALLING_BACK, 0.0, f"{why}, the local fallback is next"
+        delay = retry.clamp(decision.seconds, policy)
+        return State.PENDING, delay, f"next attempt in {delay:.0f} s"
+
+
+def policy_of(settings: Settings) -> retry.Policy:
+    """The retry policy that the settings ask for."""
+    return retry.Policy(
+        threshold=settings.local_fallback_threshold,
+        backoff=settings.lazy_pin_backoff,
+        max_backoff=settings.lazy_pin_max_backoff,
+        fallback=settings.enable_local_fallback,
+    )

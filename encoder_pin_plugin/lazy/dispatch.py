@@ -1,0 +1,230 @@
+"""What is started next: claims due jobs within the bounds, hands them to threads, and keeps track of what is in flight.
+
+Jobs are taken by due time. A quarter of the slots is kept free of large and slow ones, so that a handful of huge
+videos never makes small ones wait. While the breaker is open only a probe starts, and what has grown too old to wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
+from encoder_pin_plugin.lazy.pool import Pool
+from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from encoder_pin_plugin.clock import Clock
+    from encoder_pin_plugin.lazy.attempt import Attempts
+    from encoder_pin_plugin.lazy.fallback import Fallbacks
+    from encoder_pin_plugin.lazy.hold import Holder
+    from encoder_pin_plugin.lazy.ledger import Ledger
+    from encoder_pin_plugin.lazy.ports import Post
+    from encoder_pin_plugin.lazy.retry import Breaker
+    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.settings import Settings
+
+LEASE = 120_000
+"""Milliseconds of a lease; renewed every 30 s while its task is within its time."""
+
+FALLBACKS_AT_ONCE = 8
+HOLDS_AT_ONCE = 100
+RELEASE_GAP = 60_000
+"""Milliseconds between the two proofs that a release needs."""
+RELEASE_AGAIN = 3_600_000
+HOLD_AGAIN = 60.0
+"""Seconds after which a local node that did not answer is asked again to hold."""
+
+CLOCK_TOLERANCE = 5_000
+"""Milliseconds by which the wall clock may drift without being taken for a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InFlight:
+    pin: LazyPin
+    attempt: bool
+    until: float
+
+
+class Dispatch:
+    """Starts work and knows what is under way. Used by the worker's own thread only.
+
+    Args: see `Worker`, which makes it.
+    """
+
+    def __init__(
+        self, settings: Settings, supernode: PinNode | None, breaker: Breaker, *, clock: Clock, owner: str, post: Post,
+        attempts: Attempts | None, fallbacks: Fallbacks, holder: Holder | None,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._supernode = supernode
+        self._breaker = breaker
+        self._clock = clock
+        self._owner = owner
+        self._post = post
+        self._attempts = attempts
+        self._fallbacks = fallbacks
+        self._holder = holder if settings.hold_local == "auto" else None
+        self._releaser = holder
+        self._slots = 2 * settings.lazy_pin_concurrency
+        self._in_flight: dict[str, _InFlight] = {}
+        self._attempt_pool = Pool("lazy-pin", self._slots)
+        self._fallback_pool = Pool("local-fallback", FALLBACKS_AT_ONCE)
+        self._side_pool = Pool("lazy-pin-side", 4)
+        self._holding = self._releasing = False
+        self._hold_at = 0.0
+        self._telling = 0
+        self._offset: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way whose result is awaited."""
+        return bool(self._in_flight) or self._telling > 0
+
+    def claim(self, ledger: Ledger) -> None:
+        """Claim and start what is due and fits."""
+        now = self._clock.wall()
+        self._claim_fallbacks(ledger, now)
+        self._claim_old(ledger, now)
+        self._claim_attempts(ledger, now)
+        self._claim_holds(ledger)
+        self._claim_releases(ledger, now)
+
+    def note(self, ledger: Ledger, result: Holds | Released) -> None:
+        """Write down what became of holding and releasing."""
+        if isinstance(result, Holds):
+            self._holding = False
+            if not result.complete:
+                self._hold_at = self._clock.steady() + HOLD_AGAIN
+            ledger.set_hold(result.holds, self._clock.wall())
+        else:
+            ledger.released(result.key, result.done, self._clock.wall(), again=RELEASE_GAP)
+
+    def ended(self, key: str) -> None:
+        """The outcome for `key` has arrived."""
+        self._in_flight.pop(key, None)
+
+    def tell(self, after: Callable[[], None]) -> None:
+        """Tell the observers, beside the work."""
+        self._telling += 1
+
+        def run() -> None:
+            try:
+                after()
+            finally:
+                self._telling -= 1
+
+        self._side_pool.submit(run)
+
+    def renew(self, ledger: Ledger) -> None:
+        """Prolong the leases of what is within its time; what is not is given up, and its late result dropped."""
+        now = self._clock.steady()
+        for key, item in list(self._in_flight.items()):
+            if now > item.until:
+                logger.error("job {} hangs in a node or plugin: its result will be dropped", item.pin.job.job_id)
+                (self._attempt_pool if item.attempt else self._fallback_pool).abandon()
+                del self._in_flight[key]
+        ledger.renew(self._owner, self._in_flight, self._clock.wall(), LEASE)
+
+    def mind_the_clock(self, ledger: Ledger) -> None:
+        """Keep due times right when the wall clock is stepped."""
+        now = self._clock.wall()
+        offset = now - int(self._clock.steady() * 1000)
+        if self._offset is None or abs(offset - self._offset) > CLOCK_TOLERANCE:
+            self._offset = offset
+            step = ledger.shift(offset, self._clock.boot(), CLOCK_TOLERANCE)
+            if step:
+                logger.warning("the wall clock was stepped by {:.0f} s: due times are moved along", step / 1000)
+        if ledger.clamp(now, int(self._settings.lazy_pin_max_backoff * 1000) + CLOCK_TOLERANCE):
+            logger.warning("jobs that were due later than LAZY_PIN_MAX_BACKOFF are tried now")
+
+    def close(self) -> None:
+        """Let the threads go."""
+        for pool in (self._attempt_pool, self._fallback_pool, self._side_pool):
+            pool.close()
+
+    def _claim_attempts(self, ledger: Ledger, now: int) -> None:
+        if self._attempts is None:
+            return
+        allowed = self._breaker.allows(self._clock.steady())
+        limit = self._free if allowed is None else min(allowed, self._free)
+        if limit <= 0:
+            return
+        crowded = sum(item.pin.large for item in self._in_flight.values()) >= self._slots * 3 // 4
+        pins = ledger.claim(self._owner, State.PENDING, now, limit=limit, lease=LEASE, small_only=crowded)
+        for pin in pins:
+            self._attempt(pin)
+
+    def _claim_old(self, ledger: Ledger, now: int) -> None:
+        """Jobs older than FALLBACK_AFTER: one more attempt where one may start, else the fallback at once."""
+        if not self._settings.enable_local_fallback or self._free <= 0:
+            return
+        old = now - int(self._settings.fallback_after * 1000)
+        for pin in ledger.claim(self._owner, State.PENDING, now, limit=self._free, lease=LEASE, older_than=old):
+            if self._attempts is not None and self._breaker.allows(self._clock.steady()) is None:
+                self._attempt(pin)
+            else:
+                self._give_up(pin, now)
+
+    def _claim_fallbacks(self, ledger: Ledger, now: int) -> None:
+        free = FALLBACKS_AT_ONCE - sum(not item.attempt for item in self._in_flight.values())
+        if free > 0:
+            for pin in ledger.claim(self._owner, State.FALLING_BACK, now, limit=free, lease=LEASE):
+                self._start(pin, attempt=False)
+                self._fallback_pool.submit(lambda pin=pin: self._fallbacks.run(pin))  # type: ignore[misc]
+
+    def _claim_holds(self, ledger: Ledger) -> None:
+        if self._holder is None or self._holding or self._clock.steady() < self._hold_at:
+            return
+        pins = ledger.select(f"closed_at IS NULL AND hold IS NULL ORDER BY received_at LIMIT {HOLDS_AT_ONCE}")
+        if pins:
+            self._holding = True
+            holder = self._holder
+            self._side_pool.submit(lambda: holder.hold(pins))
+
+    def _claim_releases(self, ledger: Ledger, now: int) -> None:
+        if self._releaser is None or self._supernode is None or self._breaker.is_open or self._releasing:
+            return
+        pins = ledger.releases(now, limit=16, again=RELEASE_AGAIN)
+        if pins:
+            self._releasing = True
+            self._side_pool.submit(lambda: self._release(pins))
+
+    def _release(self, pins: list[LazyPin]) -> None:
+        try:
+            for pin in pins:
+                if self._releaser is not None and self._supernode is not None:
+                    self._releaser.release(pin, self._supernode)
+        finally:
+            self._releasing = False
+
+    @property
+    def _free(self) -> int:
+        return self._slots - sum(item.attempt for item in self._in_flight.values())
+
+    def _attempt(self, pin: LazyPin) -> None:
+        attempts = self._attempts
+        if attempts is None:
+            return
+        self._breaker.started()
+        self._start(pin, attempt=True)
+        self._attempt_pool.submit(lambda: attempts.run(pin))
+
+    def _give_up(self, pin: LazyPin, now: int) -> None:
+        self._start(pin, attempt=True)
+        text = pin.error or "the supernode was not asked: it is down, or none is configured"
+        step = Step(
+            pin=pin, state=State.FALLING_BACK, next_at=now, attempts=pin.attempts, tries=pin.tries,
+            first_tried_at=pin.first_tried_at, reason=pin.reason or Reason.TOO_OLD, error=text,
+        )  # fmt: skip
+        self._post(Outcome(step=step))
+
+    def _start(self, pin: LazyPin, *, attempt: bool) -> None:
+        settings = self._settings
+        time = settings.lazy_pin_timeout + 3 * settings.plugin_timeout * 10 + 120.0
+        self._in_flight[pin.key] = _InFlight(pin=pin, attempt=attempt, until=self._clock.steady() + time)

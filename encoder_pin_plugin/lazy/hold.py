@@ -1,0 +1,99 @@
+"""Hold: what the local node already has whole is pinned there at ingest, under our name, and released when it is safe.
+
+So garbage collection cannot take a video between "job complete" and proof. Holding never fetches. Releasing deletes the
+last copy that we answer for, so it follows the rule for deleting: the supernode is asked twice whether it has every
+block, the second time right before; and nothing is unpinned that another job or line still needs, or that is not ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from encoder_pin_plugin.errors import EncoderPinError, NodeError
+from encoder_pin_plugin.lazy.ports import Holds, Released
+from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from encoder_pin_plugin.lazy.pins import LazyPin
+    from encoder_pin_plugin.lazy.ports import Post
+    from encoder_pin_plugin.nodes.base import PinNode, Told
+    from encoder_pin_plugin.nodes.exclusion import Exclusion
+
+_LIMITS = Limits(stall=60.0, total=900.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Holds and releases on the local node.
+
+    Args:
+        local: the encoder's own node.
+        exclusion: the locks of the CIDs.
+        needed: whether another job or line still needs a CID.
+        post: where results go.
+    """
+
+    local: PinNode
+    exclusion: Exclusion
+    needed: Callable[[str], bool]
+    post: Post
+
+    def hold(self, pins: Sequence[LazyPin]) -> None:
+        """Pin what the local node has whole; what it has not is left alone. A node that does not answer is no error
+        here: the job goes on without, and its fallback will say what is wrong."""
+        holds: dict[str, str] = {}
+        try:
+            whole = self.local.whole([pin.job.cid for pin in pins])
+            here = [cid for cid, told in whole.items() if told.yes]
+            pinned = self.local.pinned(here, names=True) if here else {}
+            for pin in pins:
+                if whole[pin.job.cid].answer is not Answer.UNKNOWN:
+                    holds[pin.key] = self._hold(pin.job.cid, pinned.get(pin.job.cid))
+        except NodeError as error:
+            logger.debug("holds nothing more on {} for now: {}", self.local.address, error)
+        finally:
+            self.post(Holds(holds=holds, complete=len(holds) == len(pins)))
+
+    def _hold(self, cid: str, pinned: Told | None) -> str:
+        """Who holds `cid` now: "ours", "theirs" or "none"."""
+        if pinned is None or pinned.answer is Answer.UNKNOWN:
+            return "none"
+        if pinned.yes:
+            return "ours" if pinned.name == PIN_NAME else "theirs"
+        try:
+            with self.exclusion.hold([cid]):
+                self.local.pin(cid, limits=_LIMITS)
+        except EncoderPinError as error:
+            logger.info("could not hold {} on {}: {}", cid, self.local.address, error)
+            return "none"
+        return "ours"
+
+    def release(self, pin: LazyPin, supernode: PinNode) -> None:
+        """Take one step towards unpinning a held CID; the result is posted."""
+        try:
+            self.post(Released(key=pin.key, done=self._release(pin, supernode)))
+        except EncoderPinError as error:
+            logger.debug("does not release {} yet: {}", pin.job.cid, error)
+            self.post(Released(key=pin.key, done=None))
+
+    def _release(self, pin: LazyPin, supernode: PinNode) -> bool | None:
+        """True: unpinned. False: proved once, to be proved again. None: not safe yet."""
+        cid = pin.job.cid
+        if pin.whole_at is None:
+            return False if supernode.whole([cid])[cid].yes else None
+        with self.exclusion.hold([cid]):
+            if self.needed(cid):
+                return None
+            mine = self.local.pinned([cid], names=True)[cid]
+            if mine.answer is Answer.NO or (mine.yes and mine.name != PIN_NAME):
+                return True  # gone, or somebody else's by now
+            if not (mine.yes and supernode.pinned([cid])[cid].yes and supernode.whole([cid])[cid].yes):
+                return None
+            self.local.unpin(cid)
+        logger.info("released {} on {}: {} has every block of it", cid, self.local.address, supernode.address)
+        return True

@@ -1,0 +1,114 @@
+"""From job files to open jobs: taking in what arrived, and bringing files and ledger to agree after a crash.
+
+The job file is the truth, the ledger its index: a file whose nonce the ledger has closed goes, an unknown nonce is an
+open job, an open row without a file gets its file back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from encoder_pin_plugin.errors import InvalidJobFile, StorageError
+from encoder_pin_plugin.lazy.jobfile import nonce_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from encoder_pin_plugin.alarms import Alarms
+    from encoder_pin_plugin.clock import Clock
+    from encoder_pin_plugin.lazy.jobfile import Submission
+    from encoder_pin_plugin.lazy.ledger import Ledger
+    from encoder_pin_plugin.lazy.spool import Spool
+
+AT_ONCE = 500
+"""Files taken in per transaction."""
+
+GRACE = 5.0
+"""Seconds for which a file that holds no job may still be in the making, by a program that does not rename."""
+
+
+class Intake:
+    """Takes job files in.
+
+    Args:
+        spool: the files.
+        alarms: for rejected jobs and unreadable files.
+        clock: the time.
+    """
+
+    def __init__(self, spool: Spool, alarms: Alarms, clock: Clock) -> None:
+        self._spool = spool
+        self._alarms = alarms
+        self._clock = clock
+        self._doubtful: dict[str, float] = {}
+
+    def take_in(self, ledger: Ledger) -> list[Submission]:
+        """Index what arrived in `new/`; returns it. Raises StorageError, LedgerError."""
+        taken: list[tuple[Path, Submission]] = []
+        for path in self._spool.arrivals(AT_ONCE):
+            submission = self._read(path)
+            if submission is not None:
+                taken.append((path, submission))
+        if taken:
+            ledger.ingest((submission for _, submission in taken), self._clock.wall())
+            self._spool.move_to_open(taken)
+        return [submission for _, submission in taken]
+
+    def sweep(self, ledger: Ledger) -> None:
+        """Unlink the files of finished jobs. Raises StorageError, LedgerError."""
+        closed = ledger.closed_submissions()
+        if closed:
+            self._spool.close(f"{key}.{nonce}" for key, nonce in closed)
+            ledger.forget(nonce for _, nonce in closed)
+
+    def reconcile(self, ledger: Ledger) -> int:
+        """Bring `open/` and the ledger to agree; returns how many jobs or files had to be restored."""
+        self._spool.create()
+        self._spool.recover_unfinished()
+        known = ledger.nonces()
+        found = {nonce: path for path in self._spool.opened() if (nonce := nonce_of(path.name))}
+        strange = [path for path in self._spool.opened() if nonce_of(path.name) is None]
+        unknown = [path for nonce, path in found.items() if nonce not in known]
+        lost = [nonce for nonce, closed in known.items() if not closed and nonce not in found]
+        for start in range(0, len(unknown), AT_ONCE):
+            self._reopen(ledger, unknown[start : start + AT_ONCE])
+        for nonce in lost:
+            key, body = ledger.body(nonce)
+            self._spool.restore(f"{key}.{nonce}", body)
+        for path in strange:
+            self._reject(path, "its name is not that of a job file, and it did not come through new/")
+        self._say(len(unknown), len(lost))
+        self.sweep(ledger)
+        return len(unknown) + len(lost)
+
+    def _reopen(self, ledger: Ledger, paths: list[Path]) -> None:
+        submissions = [submission for path in paths if (submission := self._read(path, grace=0.0))]
+        ledger.ingest(submissions, self._clock.wall())
+
+    def _say(self, unknown: int, lost: int) -> None:
+        if unknown:
+            logger.warning("{} open jobs were not in the ledger: taken from their files again", unknown)
+        if lost:
+            logger.warning("{} open jobs had lost their files: written again from the ledger", lost)
+
+    def _read(self, path: Path, grace: float = GRACE) -> Submission | None:
+        try:
+            submission = self._spool.read(path)
+        except FileNotFoundError:
+            return None
+        except StorageError as error:
+            self._alarms.begin(f"unreadable {path.name}", f"{error}; it is left in its place and tried again")
+            return None
+        except InvalidJobFile as error:
+            if self._clock.steady() - self._doubtful.setdefault(path.name, self._clock.steady()) >= grace:
+                self._reject(path, str(error))
+            return None
+        self._doubtful.pop(path.name, None)
+        return submission
+
+    def _reject(self, path: Path, why: str) -> None:
+        self._doubtful.pop(path.name, None)
+        target = self._spool.reject(path, why)
+        logger.error("REJECTED the job file {}: {}; it is kept as {}", path.name, why, target)

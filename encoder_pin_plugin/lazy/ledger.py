@@ -1,0 +1,250 @@
+"""The index of open lazy pins: attempts, due times, states, leases. The job files are the truth; this makes them quick.
+
+Every write is one `BEGIN IMMEDIATE` transaction without I/O of another kind in it. A job leaves a state only through
+`commit`, which re-checks the lease: each claim raises the row's epoch, and a step that carries an older one is dropped.
+Times are wall-clock milliseconds, clamped wherever they are compared, so that a clock that jumps delays nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.errors import LedgerError
+from encoder_pin_plugin.lazy import schema
+from encoder_pin_plugin.lazy.pins import LARGE_MB, State
+from encoder_pin_plugin.lazy.statements import (
+    DUE,
+    DUE_BY_AGE,
+    LEASE,
+    OPEN,
+    RELEASE,
+    STEP,
+    job_row,
+    lazy_pin,
+    step_row,
+    submission_row,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from encoder_pin_plugin.lazy.jobfile import Submission
+    from encoder_pin_plugin.lazy.pins import LazyPin, Step
+
+
+class Ledger:
+    """One connection to the ledger, for the thread that made it.
+
+    Raises, from every method: LedgerError where the database is busy for too long, full or unreadable;
+    sqlite3.DatabaseError where it is damaged (see `schema.set_aside`).
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float = 5.0) -> None:
+        self.path = path
+        self._connection = schema.connect(path, busy_timeout=busy_timeout)
+        self._inode = path.stat().st_ino
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def check(self) -> None:
+        """Read the whole structure; raises sqlite3.DatabaseError where it is damaged."""
+        schema.check(self._connection)
+
+    def replaced(self) -> bool:
+        """Whether the file at our path is no longer the one that is open here (set aside, deleted, swapped)."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction; rolled back on any error."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            if schema.is_damaged(error):
+                raise
+            raise LedgerError(f"the ledger {self.path} cannot be written: {error}") from error
+
+    def read(self, sql: str, parameters: Sequence[object] | dict[str, object] = ()) -> list[sqlite3.Row]:
+        """Rows of one query."""
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if schema.is_damaged(error):
+                raise
+            raise LedgerError(f"the ledger {self.path} cannot be read: {error}") from error
+
+    def ingest(self, submissions: Iterable[Submission], now: int) -> list[Submission]:
+        """Index submissions. An unknown nonce opens its job, or opens it again; a known one changes nothing.
+
+        Returns:
+            The submissions whose nonce was closed before: their files are to be unlinked.
+        """
+        closed = []
+        with self.transaction() as db:
+            for submission in submissions:
+                known = db.execute("SELECT closed FROM submission WHERE nonce=?", (submission.nonce,)).fetchone()
+                if known is None:
+                    db.execute(OPEN, job_row(submission, now))
+                    db.execute("INSERT INTO submission VALUES (?, ?, ?, 0)", submission_row(submission))
+                elif known["closed"]:
+                    closed.append(submission)
+        return closed
+
+    def claim(
+        self, owner: str, state: State, now: int, *, limit: int, lease: int, older_than: int | None = None,
+        small_only: bool = False,
+    ) -> list[LazyPin]:  # fmt: skip
+        """Lease up to `limit` due jobs in `state` to `owner` for `lease` milliseconds, the longest due first, never
+        two with one CID.
+
+        Args:
+            owner: who claims.
+            state: of the jobs.
+            now: wall-clock milliseconds.
+            limit: how many at most.
+            lease: milliseconds.
+            older_than: only jobs received at or before this time, and these whether due or not.
+            small_only: leave out those that may keep a slot for long.
+        """
+        parameters = {"owner": owner, "state": state, "now": now, "until": now + lease, "limit": limit,
+                      "old": older_than, "large": LARGE_MB if small_only else 1e300, "any": not small_only}  # fmt: skip
+        with self.transaction() as db:
+            rows = db.execute(DUE_BY_AGE if older_than is not None else DUE, parameters).fetchall()
+            cids: set[str] = set()
+            chosen = [row for row in rows if not (row["cid"] in cids or cids.add(row["cid"]))]  # type: ignore[func-returns-value]
+            claimed = []
+            for row in chosen:
+                claimed += db.execute(LEASE, parameters | {"key": row["key"]}).fetchall()
+        return [lazy_pin(row) for row in claimed]
+
+    def renew(self, owner: str, keys: Iterable[str], now: int, lease: int) -> None:
+        """Prolong the leases of `owner` on the jobs `keys`."""
+        with self.transaction() as db:
+            rows = [(now + lease, key, owner) for key in keys]
+            db.executemany("UPDATE job SET lease_until=? WHERE key=? AND owner=?", rows)
+
+    def owners(self) -> set[str]:
+        """Who holds leases."""
+        return {row["owner"] for row in self.read("SELECT DISTINCT owner FROM job WHERE owner IS NOT NULL")}
+
+    def release(self, owner: str) -> int:
+        """End all leases of `owner`, which is gone or stops; returns how many."""
+        with self.transaction() as db:
+            return db.execute("UPDATE job SET owner=NULL, lease_until=NULL WHERE owner=?", (owner,)).rowcount
+
+    def commit(self, steps: Iterable[Step], now: int) -> list[Step]:
+        """Write steps in one transaction, each only while its lease is still the claimer's.
+
+        Returns:
+            The steps that took effect. A missing one was overtaken: its job belongs to another worker now.
+        """
+        done = []
+        with self.transaction() as db:
+            for step in steps:
+                if db.execute(STEP, step_row(step, now)).rowcount == 1:
+                    done.append(step)
+                    if step.state.final:
+                        db.execute("UPDATE submission SET closed=1 WHERE key=?", (step.pin.key,))
+        return done
+
+    def set_hold(self, holds: dict[str, str], now: int) -> None:
+        """Note who pinned jobs' CIDs on the local node: key -> "ours" or "theirs"."""
+        with self.transaction() as db:
+            rows = [{"key": key, "hold": hold, "now": now} for key, hold in holds.items()]
+            db.executemany(
+                "UPDATE job SET hold=:hold,"
+                " release_at=CASE WHEN state='pinned' AND :hold='ours' THEN :now ELSE release_at END WHERE key=:key",
+                rows,
+            )
+
+    def releases(self, now: int, *, limit: int, again: int) -> list[LazyPin]:
+        """Jobs whose held CID may be released at `now`; each is handed out again after `again` milliseconds."""
+        with self.transaction() as db:
+            rows = db.execute(RELEASE, {"now": now, "later": now + again, "limit": limit}).fetchall()
+        return [lazy_pin(row) for row in rows]
+
+    def released(self, key: str, done: bool | None, now: int, *, again: int) -> None:
+        """Note a step of a release: done, proved once (to be proved again after `again` ms), or not safe yet."""
+        with self.transaction() as db:
+            if done is None:
+                db.execute("UPDATE job SET whole_at=NULL WHERE key=?", (key,))
+            elif done:
+                db.execute("UPDATE job SET hold='released', release_at=NULL WHERE key=?", (key,))
+            else:
+                db.execute("UPDATE job SET whole_at=?, release_at=? WHERE key=?", (now, now + again, key))
+
+    def clamp(self, now: int, cap: int) -> int:
+        """Make due what a clock that jumped has parked further away than `cap` milliseconds; returns how many."""
+        with self.transaction() as db:
+            count = 0
+            for state in (State.PENDING, State.FALLING_BACK):
+                count += db.execute(
+                    "UPDATE job SET next_at=:now WHERE closed_at IS NULL AND state=:state AND next_at > :now + :cap",
+                    {"now": now, "cap": cap, "state": state},
+                ).rowcount
+            return count
+
+    def shift(self, offset: int, boot: str, tolerance: int) -> int:
+        """Move all open jobs' times by as much as the wall clock was stepped since the last call on this boot.
+
+        Args:
+            offset: wall clock minus the clock that never jumps, in milliseconds.
+            boot: names this boot of the machine.
+            tolerance: milliseconds of difference that are no step.
+
+        Returns:
+            The step in milliseconds, 0 for none. Only one of several workers sees it.
+        """
+        with self.transaction() as db:
+            row = db.execute("SELECT value FROM meta WHERE name='clock'").fetchone()
+            old_boot, _, old_offset = row["value"].partition(" ") if row else ("", "", "")
+            step = offset - int(old_offset) if old_boot == boot else 0
+            if row is None or old_boot != boot or abs(step) > tolerance:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('clock', ?)", (f"{boot} {offset}",))
+            if abs(step) <= tolerance:
+                return 0
+            db.execute(
+                "UPDATE job SET next_at=next_at+:s, received_at=received_at+:s, first_tried_at=first_tried_at+:s,"
+                " lease_until=lease_until+:s WHERE closed_at IS NULL",
+                {"s": step},
+            )
+            db.execute("UPDATE job SET release_at=release_at+? WHERE release_at IS NOT NULL", (step,))
+            return step
+
+    def nonces(self) -> dict[str, bool]:
+        """Every submission that may have a file, by nonce: whether it is closed."""
+        return {row["nonce"]: bool(row["closed"]) for row in self.read("SELECT nonce, closed FROM submission")}
+
+    def body(self, nonce: str) -> tuple[str, bytes]:
+        """Key and file content of a submission."""
+        (row,) = self.read("SELECT key, body FROM submission WHERE nonce=?", (nonce,))
+        return row["key"], row["body"]
+
+    def closed_submissions(self, limit: int = 10_000) -> list[tuple[str, str]]:
+        """(key, nonce) of finished submissions whose files are to be unlinked."""
+        rows = self.read("SELECT key, nonce FROM submission WHERE closed=1 LIMIT ?", (limit,))
+        return [(row["key"], row["nonce"]) for row in rows]
+
+    def forget(self, nonces: Iterable[str]) -> None:
+        """Drop finished submissions whose files are unlinked."""
+        with self.transaction() as db:
+            db.executemany("DELETE FROM submission WHERE nonce=? AND closed=1", [(nonce,) for nonce in nonces])
+
+    def select(self, where: str = "1", parameters: Sequence[object] = ()) -> list[LazyPin]:
+        """Jobs that match a condition of ours (never of a user's)."""
+        return [lazy_pin(row) for row in self.read(f"SELECT * FROM job WHERE {where}", parameters)]  # noqa: S608

@@ -1,0 +1,84 @@
+"""A lazy pin as the ledger knows it: its states, its row, and the step from one state to the next."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from encoder_hookspecs.events import Reason
+
+if TYPE_CHECKING:
+    from encoder_hookspecs.events import CompletedJob
+
+LARGE_MB = 1000.0
+"""MB from which a job goes into the lane that leaves room for smaller ones."""
+
+
+class State(enum.StrEnum):
+    """Where a lazy pin is in its life."""
+
+    PENDING = "pending"
+    FALLING_BACK = "falling_back"
+    PINNED = "pinned"
+    ARCHIVED = "archived"
+    REJECTED = "rejected"
+
+    @property
+    def final(self) -> bool:
+        return self in {State.PINNED, State.ARCHIVED, State.REJECTED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LazyPin:
+    """One job's row. Times in wall-clock milliseconds; `attempts` are those that count, `tries` all of them."""
+
+    key: str
+    job: CompletedJob
+    state: State
+    received_at: int
+    next_at: int
+    attempts: int = 0
+    tries: int = 0
+    first_tried_at: int | None = None
+    reason: Reason | None = None
+    error: str | None = None
+    fallbacks: int = 0
+    hold: str | None = None
+    epoch: int = 0
+    owner: str | None = None
+    whole_at: int | None = None
+    line: bytes | None = None
+    closed_at: int | None = None
+
+    @property
+    def large(self) -> bool:
+        """Whether it may keep a slot for long: large, or found to be slow."""
+        return (self.job.size_mb or 0.0) >= LARGE_MB or self.reason in {Reason.STALLED, Reason.TIMEOUT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What became of a claimed job: its next state, and what the ledger should know of it."""
+
+    pin: LazyPin
+    state: State
+    next_at: int
+    attempts: int
+    tries: int
+    fallbacks: int = 0
+    first_tried_at: int | None = None
+    reason: Reason | None = None
+    error: str | None = None
+    line: bytes | None = None
+
+
+def to_ms(moment: datetime) -> int:
+    """Wall-clock milliseconds of a timezone-aware moment."""
+    return int(moment.timestamp() * 1000)
+
+
+def to_moment(ms: int) -> datetime:
+    """The moment of wall-clock milliseconds."""
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,100 @@
+"""Who is alive: each worker holds a lock on a file of its own, which the kernel lets go the moment it dies.
+
+So another worker takes a killed one's jobs over at once, without waiting for a lease to run out, and a host is told
+when it records jobs that nobody works on. The file's time is touched as well, for those who may not take locks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from encoder_pin_plugin import durable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRESH = 60.0
+"""Seconds for which a touched file speaks for a live worker."""
+
+
+class Presence:
+    """This worker's sign of life in one data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / "workers"
+        self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{os.urandom(4).hex()}"
+        self._lock = _lock(self._folder / self.name)
+
+    def begin(self) -> None:
+        """Take the lock. Raises StorageError."""
+        with durable.storage_errors("create", self._folder / self.name):
+            durable.make_folder(self._folder)
+            self._lock.acquire(timeout=0)
+
+    def touch(self) -> None:
+        """Show that the worker's loop turns."""
+        with suppress(OSError):
+            os.utime(self._folder / self.name)
+
+    def end(self) -> None:
+        """Leave."""
+        with suppress(OSError):
+            (self._folder / self.name).unlink(missing_ok=True)
+        self._lock.release()
+
+    def dead(self, names: set[str]) -> set[str]:
+        """Those of `names` whose worker is gone."""
+        return {name for name in names - {self.name} if not _alive(self._folder / name)}
+
+
+def live_workers(data_dir: Path) -> list[str]:
+    """The names of the workers that live, found by trying their locks; dead ones' files are removed."""
+    alive = []
+    for path in _files(data_dir):
+        if _alive(path):
+            alive.append(path.name)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    return alive
+
+
+def seems_alive(data_dir: Path) -> bool:
+    """Whether a worker's file was touched lately: no lock is taken, for use in the host's thread."""
+    now = time.time()
+    for path in _files(data_dir):
+        with suppress(OSError):
+            if abs(now - path.stat().st_mtime) < FRESH:
+                return True
+    return False
+
+
+def _files(data_dir: Path) -> list[Path]:
+    try:
+        return [path for path in (data_dir / "workers").iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _alive(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = _lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return True  # unknown is not dead
+    lock.release()
+    return False
+
+
+def _lock(path: Path) -> FileLock:
+    return FileLock(path, mode=durable.FILE_MODE, fallback_to_soft=False, thread_local=False)

@@ -1,0 +1,101 @@
+"""The ledger's SQL, and what goes into and comes out of its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from encoder_hookspecs.events import CompletedJob, Reason
+from encoder_pin_plugin.lazy.pins import LazyPin, State, to_moment, to_ms
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from encoder_pin_plugin.lazy.jobfile import Submission
+    from encoder_pin_plugin.lazy.pins import Step
+
+OPEN = """
+INSERT INTO job (key, cid, job_id, size_mb, type, node_id, completed_at, received_at, state, next_at)
+VALUES (:key, :cid, :job_id, :size_mb, :type, :node_id, :completed_at, :now, 'pending', :now)
+ON CONFLICT (key) DO UPDATE SET
+    size_mb=coalesce(job.size_mb, excluded.size_mb), type=coalesce(job.type, excluded.type),
+    state=CASE WHEN closed_at IS NULL THEN state ELSE 'pending' END,
+    attempts=CASE WHEN closed_at IS NULL THEN attempts ELSE 0 END,
+    tries=CASE WHEN closed_at IS NULL THEN tries ELSE 0 END,
+    fallbacks=CASE WHEN closed_at IS NULL THEN fallbacks ELSE 0 END,
+    first_tried_at=CASE WHEN closed_at IS NULL THEN first_tried_at END,
+    received_at=CASE WHEN closed_at IS NULL THEN received_at ELSE excluded.received_at END,
+    next_at=CASE WHEN closed_at IS NULL THEN next_at ELSE excluded.next_at END,
+    reason=CASE WHEN closed_at IS NULL THEN reason END, error=CASE WHEN closed_at IS NULL THEN error END,
+    hold=CASE WHEN closed_at IS NULL THEN hold END,
+    closed_at=NULL, release_at=NULL, whole_at=NULL
+"""
+
+_FREE = """
+    AND (owner IS NULL OR lease_until IS NULL OR lease_until <= :now OR lease_until > :until)
+    AND (:any OR (coalesce(size_mb, 0) < :large AND coalesce(reason, '') NOT IN ('stalled', 'timeout')))
+    AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.cid = job.cid AND other.owner IS NOT NULL
+                    AND other.key <> job.key AND other.lease_until > :now AND other.lease_until <= :until)
+"""
+
+DUE = f"""
+SELECT key, cid FROM job WHERE closed_at IS NULL AND state=:state AND next_at <= :now {_FREE}
+ORDER BY next_at LIMIT :limit
+"""  # noqa: S608 - only our own text is put in
+
+DUE_BY_AGE = f"""
+SELECT key, cid FROM job WHERE closed_at IS NULL AND state=:state AND received_at <= :old {_FREE}
+ORDER BY received_at LIMIT :limit
+"""  # noqa: S608 - only our own text is put in
+
+LEASE = "UPDATE job SET owner=:owner, epoch=epoch+1, lease_until=:until WHERE key=:key RETURNING *"
+
+RELEASE = """
+UPDATE job SET release_at=:later WHERE key IN (
+    SELECT key FROM job WHERE release_at IS NOT NULL AND (release_at <= :now OR release_at > :later)
+    AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.cid = job.cid AND other.key <> job.key
+                    AND (other.closed_at IS NULL OR other.state = 'archived'))
+    LIMIT :limit) RETURNING *
+"""
+
+STEP = """
+UPDATE job SET state=:state, next_at=:next_at, attempts=:attempts, tries=:tries, fallbacks=:fallbacks,
+    first_tried_at=:first_tried_at, reason=:reason, error=:error, line=coalesce(:line, line),
+    release_at=CASE WHEN :state = 'pinned' AND hold = 'ours' THEN :now END,
+    closed_at=:closed_at, owner=NULL, lease_until=NULL
+WHERE key=:key AND owner=:owner AND epoch=:epoch AND closed_at IS NULL
+"""
+
+
+def job_row(submission: Submission, now: int) -> dict[str, object]:
+    job = submission.job
+    return {
+        "key": submission.key, "cid": job.cid, "job_id": job.job_id, "size_mb": job.size_mb, "type": job.type,
+        "node_id": job.node_id, "completed_at": to_ms(job.completed_at), "now": now,
+    }  # fmt: skip
+
+
+def submission_row(submission: Submission) -> tuple[str, str, bytes]:
+    return submission.nonce, submission.key, submission.body
+
+
+def step_row(step: Step, now: int) -> dict[str, object]:
+    return {
+        "key": step.pin.key, "owner": step.pin.owner, "epoch": step.pin.epoch, "state": step.state,
+        "next_at": step.next_at, "attempts": step.attempts, "tries": step.tries, "fallbacks": step.fallbacks,
+        "first_tried_at": step.first_tried_at, "reason": step.reason, "error": step.error, "line": step.line,
+        "closed_at": now if step.state.final else None, "now": now,
+    }  # fmt: skip
+
+
+def lazy_pin(row: sqlite3.Row) -> LazyPin:
+    job = CompletedJob(
+        cid=row["cid"], job_id=row["job_id"], size_mb=row["size_mb"], type=row["type"], node_id=row["node_id"],
+        completed_at=to_moment(row["completed_at"]),
+    )  # fmt: skip
+    return LazyPin(
+        key=row["key"], job=job, state=State(row["state"]), received_at=row["received_at"], next_at=row["next_at"],
+        attempts=row["attempts"], tries=row["tries"], first_tried_at=row["first_tried_at"],
+        reason=Reason(row["reason"]) if row["reason"] else None, error=row["error"], fallbacks=row["fallbacks"],
+        hold=row["hold"], whole_at=row["whole_at"], epoch=row["epoch"],
+        owner=row["owner"], line=row["line"], closed_at=row["closed_at"],
+    )  # fmt: skip

@@ -1,0 +1,271 @@
+"""The worker: takes job files in, claims what is due, has it attempted or fallen back, and writes down the result.
+
+One thread owns the ledger and never waits for a node; a pool of daemon threads talks to nodes and plugins and posts
+what it found out. Several workers, in one process or many, may serve one data folder: leases keep them apart.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from encoder_pin_plugin.alarms import Alarms
+from encoder_pin_plugin.clock import SystemClock
+from encoder_pin_plugin.errors import EncoderPinError
+from encoder_pin_plugin.lazy import schema
+from encoder_pin_plugin.lazy.attempt import Attempts
+from encoder_pin_plugin.lazy.dispatch import Dispatch
+from encoder_pin_plugin.lazy.fallback import SETTLE, Fallbacks
+from encoder_pin_plugin.lazy.hold import Holder
+from encoder_pin_plugin.lazy.intake import Intake
+from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released
+from encoder_pin_plugin.lazy.presence import Presence
+from encoder_pin_plugin.lazy.retry import Breaker
+from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.nodes.exclusion import Exclusion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from encoder_pin_plugin.clock import Clock
+    from encoder_pin_plugin.lazy.ports import Decisions
+    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.settings import Settings
+
+LEDGER_NAME = "lazy-pins.db"
+
+POLL = 1.0
+"""Seconds after which other processes' job files and due times are looked for."""
+
+GATHER = 0.02
+"""Seconds for which results may gather, so that a transaction writes many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """The nodes of one encoder; None for what is not configured."""
+
+    supernode: PinNode | None
+    local: PinNode | None
+
+
+class Worker:
+    """Works on one data folder.
+
+    Args:
+        settings: of this encoder.
+        nodes: the supernode and the local node.
+        decisions: who answers the questions of the contract.
+        clock, random: given by tests.
+    """
+
+    def __init__(
+        self, settings: Settings, nodes: Nodes, decisions: Decisions, *, clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._spool = Spool(settings.data_dir)
+        self._alarms = Alarms(self._clock)
+        self._intake = Intake(self._spool, self._alarms, self._clock)
+        self._presence = Presence(settings.data_dir)
+        self._breaker = Breaker(random or Random())  # noqa: S311 - spreads load, guards nothing
+        self._posted: queue.SimpleQueue[Outcome | Holds | Released] = queue.SimpleQueue()
+        self._unwritten: list[Outcome | Holds | Released] = []
+        self._ledger: Ledger | None = None
+        self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
+        self._due: dict[str, float] = {}
+        self._patience = 30.0
+        exclusion = Exclusion(settings.data_dir)
+        supernode, local = nodes.supernode, nodes.local
+        attempts = Attempts(supernode, settings, decisions, self._clock, self._post) if supernode else None
+        settle = 0.0 if local is None or local.on_this_machine else SETTLE
+        self._dispatch = Dispatch(
+            settings, supernode, self._breaker, clock=self._clock, owner=self._presence.name, post=self._post,
+            attempts=attempts,
+            fallbacks=Fallbacks(settings, decisions, exclusion, alarms=self._alarms, clock=self._clock,
+                                post=self._post, settle=settle),
+            holder=Holder(local=local, exclusion=exclusion, needed=decisions.needed,
+                                          post=self._post) if local else None,
+        )  # fmt: skip
+
+    def wake(self) -> None:
+        """There is something to do: a job was recorded in this process."""
+        self._wake.set()
+
+    def stop(self, *, patience: float = 30.0) -> None:
+        """Claim nothing more; `run` returns when what is in flight has ended, or after `patience` seconds."""
+        self._patience = patience
+        self._stop.set()
+        self._wake.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until `run` has returned; False where it has not within `timeout` seconds."""
+        return self._stopped.wait(timeout)
+
+    def run(self, *, drain: bool = False) -> int:
+        """Work until stopped.
+
+        Args:
+            drain: end when nothing is left that a further try could finish soon: every remaining job has failed its
+                fallback once, or may not fall back.
+
+        Returns:
+            How many jobs are still open.
+        """
+        try:
+            self._presence.begin()
+            while not self._stop.is_set():
+                self._turn()
+                if drain and self._drained():
+                    break
+                self._pause()
+            self._finish()
+            return self._open_jobs()
+        finally:
+            self._leave()
+
+    def _turn(self) -> None:
+        """One round; whatever fails in it is said, and tried again in the next."""
+        try:
+            ledger = self._opened()
+            self._keep_house(ledger)
+            self._intake.take_in(ledger)
+            self._write_down(ledger)
+            self._dispatch.claim(ledger)
+        except EncoderPinError as error:
+            self._alarms.begin("worker", f"the worker cannot go on for now: {error}")
+            self._stop.wait(POLL)
+        except sqlite3.DatabaseError as error:
+            self._close_ledger()
+            if schema.is_damaged(error):
+                schema.set_aside(self._path, str(error))
+            else:
+                self._alarms.begin("worker", f"the ledger {self._path} cannot be used: {error}")
+            self._stop.wait(POLL)
+        else:
+            self._alarms.end("worker", "the worker goes on")
+
+    def _pause(self) -> None:
+        self._wake.wait(POLL)
+        self._wake.clear()
+        if self._dispatch.busy:
+            self._stop.wait(GATHER)
+
+    @property
+    def _path(self) -> Path:
+        return self._settings.data_dir / LEDGER_NAME
+
+    def _opened(self) -> Ledger:
+        if self._ledger is not None and self._ledger.replaced():
+            logger.warning("the ledger {} was replaced by another file: opened again", self._path)
+            self._close_ledger()
+        if self._ledger is None:
+            ledger = Ledger(self._path)
+            try:
+                ledger.check()
+                self._intake.reconcile(ledger)
+            except BaseException:
+                ledger.close()
+                raise
+            self._ledger = ledger
+        return self._ledger
+
+    def _close_ledger(self) -> None:
+        if self._ledger is not None:
+            with suppress(sqlite3.Error):
+                self._ledger.close()
+            self._ledger = None
+
+    def _keep_house(self, ledger: Ledger) -> None:
+        self._every(1.0, "clock", lambda: self._dispatch.mind_the_clock(ledger))
+        self._every(1.0, "sweep", lambda: self._intake.sweep(ledger))
+        self._every(5.0, "presence", lambda: self._take_over(ledger))
+        self._every(30.0, "leases", lambda: self._dispatch.renew(ledger))
+        self._every(3600.0, "reconcile", lambda: self._intake.reconcile(ledger))
+
+    def _every(self, seconds: float, name: str, do: Callable[[], object]) -> None:
+        now = self._clock.steady()
+        if now - self._due.get(name, now - seconds) >= seconds:
+            self._due[name] = now
+            do()
+
+    def _take_over(self, ledger: Ledger) -> None:
+        self._presence.touch()
+        for name in self._presence.dead(ledger.owners()):
+            count = ledger.release(name)
+            logger.warning("worker {} is gone: its {} jobs in flight are taken over", name, count)
+
+    def _write_down(self, ledger: Ledger) -> None:
+        while not self._posted.empty():
+            self._unwritten.append(self._posted.get())
+        if not self._unwritten:
+            return
+        outcomes = [result for result in self._unwritten if isinstance(result, Outcome)]
+        done = {step.pin.key for step in ledger.commit((outcome.step for outcome in outcomes), self._clock.wall())}
+        for result in self._unwritten:
+            if not isinstance(result, Outcome):
+                self._dispatch.note(ledger, result)
+        self._unwritten.clear()
+        for outcome in outcomes:
+            self._learn(outcome, written=outcome.step.pin.key in done)
+
+    def _learn(self, outcome: Outcome, *, written: bool) -> None:
+        self._dispatch.ended(outcome.step.pin.key)
+        if outcome.asked and outcome.reason is None and self._breaker.succeeded():
+            self._alarms.end("supernode", "the supernode answers again")
+        if outcome.asked and outcome.reason is not None and self._breaker.failed(outcome.reason, self._clock.steady()):
+            self._alarms.begin(
+                "supernode", f"the supernode is taken to be down ({outcome.reason}): {outcome.step.error}"
+            )
+        if not written:
+            logger.warning("the result for job {} came too late: another worker has it", outcome.step.pin.job.job_id)
+        elif outcome.after is not None:
+            self._dispatch.tell(outcome.after)
+
+    def _post(self, result: Outcome | Holds | Released, /) -> None:
+        self._posted.put(result)
+        self._wake.set()
+
+    def _drained(self) -> bool:
+        if self._ledger is None or self._dispatch.busy or not self._posted.empty() or self._spool.arrivals(1):
+            return False
+        waiting = "closed_at IS NULL AND NOT (state='falling_back' AND fallbacks > 0)"
+        if not self._settings.enable_local_fallback:
+            waiting += f" AND attempts < {int(self._settings.local_fallback_threshold)}"
+        return not self._ledger.read(f"SELECT 1 FROM job WHERE {waiting} LIMIT 1")  # noqa: S608 - our own words
+
+    def _finish(self) -> None:
+        until = self._clock.steady() + self._patience
+        while self._dispatch.busy and self._clock.steady() < until:
+            self._wake.wait(0.1)
+            self._wake.clear()
+            with suppress(EncoderPinError, sqlite3.Error):
+                self._write_down(self._opened())
+        with suppress(EncoderPinError, sqlite3.Error):
+            ledger = self._opened()
+            self._write_down(ledger)
+            self._intake.sweep(ledger)
+
+    def _open_jobs(self) -> int:
+        with suppress(EncoderPinError, sqlite3.Error):
+            return int(self._opened().read("SELECT count(*) FROM job WHERE closed_at IS NULL")[0][0])
+        return len(self._spool.opened())
+
+    def _leave(self) -> None:
+        with suppress(EncoderPinError, sqlite3.Error):
+            if self._ledger is not None:
+                self._ledger.release(self._presence.name)
+        self._close_ledger()
+        self._dispatch.close()
+        self._presence.end()
+        self._stopped.set()
