@@ -23,7 +23,6 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 _WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?", re.ASCII)
-_PLUGIN = re.compile(r"[^\s,\x00-\x1f\x7f]{1,200}")
 _MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/([0-9]{1,5})(/http|/https)?", re.ASCII)
 _UNIX = re.compile(r"/unix/[!-~]{1,200}", re.ASCII)
 
@@ -94,7 +93,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 def names(text: str) -> frozenset[str]:
     """Names of plugins, separated by commas."""
     found = frozenset(part.strip() for part in text.split(",") if part.strip())
-    if not all(_PLUGIN.fullmatch(name) for name in found):
+    if not all(name.isprintable() and " " not in name for name in found):
         raise Unusable("write the plugins' names separated by commas, as `encoder-pin plugins` shows them")
     return found
 
@@ -112,7 +111,10 @@ def path(text: str) -> Path:
     if "\0" in text:
         raise Unusable("write a path without NUL characters")
     try:
+        os.fsencode(text)
         return Path(text).expanduser()
+    except UnicodeEncodeError:
+        raise Unusable("write a path in characters that this system's file names can have") from None
     except RuntimeError:
         raise Unusable("there is no such home folder; write an absolute path, such as /srv/encoder/data") from None
 
