@@ -95,8 +95,7 @@ def measure(folder: Path) -> Encoded:
 
 def _arguments(source: Path, out: Path, media: Media) -> list[str | Path]:
     streams = " ".join(
-        f"v:{n},a:{n},name:{r.name}" if media.sound else f"v:{n},name:{r.name}"
-        for n, r in enumerate(RENDITIONS)
+        f"v:{n},a:{n},name:{r.name}" if media.sound else f"v:{n},name:{r.name}" for n, r in enumerate(RENDITIONS)
     )
     arguments: list[str | Path] = ["-i", source, "-filter_complex", _filters(media)]
     for number, rendition in enumerate(RENDITIONS):

@@ -35,9 +35,7 @@ def find_ffmpeg() -> Path:
     """FFMPEG_PATH, else `ffmpeg` on PATH, else the one of the Python package imageio-ffmpeg."""
     if chosen := os.environ.get("FFMPEG_PATH", ""):
         if not Path(chosen).is_file() or not os.access(chosen, os.X_OK):
-            raise HarnessError(
-                f"FFMPEG_PATH is {chosen}, which is no program that can be run: correct it or unset it"
-            )
+            raise HarnessError(f"FFMPEG_PATH is {chosen}, which is no program that can be run: correct it or unset it")
         return Path(chosen).absolute()
     if found := shutil.which("ffmpeg"):
         return Path(found)
@@ -64,9 +62,7 @@ def look_at(source: Path) -> Media:
     return Media(seconds=hours * 3600 + minutes * 60 + seconds if length else None, sound=" Audio: " in said)
 
 
-def run_ffmpeg(
-    arguments: Sequence[str | Path], *, doing: str, log: Path, progress: Progress = lambda _: None
-) -> None:
+def run_ffmpeg(arguments: Sequence[str | Path], *, doing: str, log: Path, progress: Progress = lambda _: None) -> None:
     """Run ffmpeg to its end. Raises `HarnessError` with the end of its log; never leaves it running."""
     command: list[str | Path] = [find_ffmpeg(), "-hide_banner", "-nostdin", "-y", "-loglevel", "warning"]
     command += ["-nostats", "-progress", "pipe:1", *arguments]

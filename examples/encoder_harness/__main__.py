@@ -1,0 +1,5 @@
+"""`python -m examples.encoder_harness`."""
+
+from examples.encoder_harness.cli import main
+
+main()
