@@ -10,10 +10,9 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 - at runtime too: `get_type_hints` must work on an event
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Literal, Protocol
 
 ContentType = Literal["file", "directory"]
@@ -24,7 +23,7 @@ MAX_CID_LENGTH = 128
 MAX_JOB_ID_LENGTH = 256
 """Characters. A longer job id is cut in the middle, and kept whole in `CompletedJob.raw`."""
 
-_CID_CHARACTERS = re.compile(r"[0-9A-Za-z]{40,%d}" % MAX_CID_LENGTH)
+_CID_CHARACTERS = re.compile(rf"[0-9A-Za-z]{{40,{MAX_CID_LENGTH}}}")
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -89,7 +88,7 @@ class CompletedJob:
     completed_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     node_id: str | None = None
     flags: tuple[str, ...] = ()
-    raw: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    raw: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check_cid(self.cid)
@@ -97,7 +96,7 @@ class CompletedJob:
 
         def keep(name: str, value: object, why: str) -> None:
             flags.append(why)
-            raw.setdefault(name, _as_text(value))
+            raw.setdefault(name, as_text(value))
 
         _set(self, "job_id", _job_id(self.job_id, keep))
         _set(self, "size_mb", _size_mb(self.size_mb, keep))
@@ -105,7 +104,7 @@ class CompletedJob:
         _set(self, "completed_at", _moment(self.completed_at, keep))
         _set(self, "node_id", _node_id(self.node_id, keep))
         _set(self, "flags", tuple(flags))
-        _set(self, "raw", MappingProxyType(raw))
+        _set(self, "raw", raw)  # a plain dict: `asdict`, `copy` and `pickle` must work on an event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,13 +253,13 @@ def _check_cid(cid: object) -> None:
         raise InvalidEvent(f"cid must be a string such as 'bafy…' or 'Qm…', got {type(cid).__name__}")
     if not _CID_CHARACTERS.fullmatch(cid):
         raise InvalidEvent(
-            f"cid {_as_text(cid, 80)!r} is not a CID: 40 to {MAX_CID_LENGTH} letters and digits, such as 'bafy…' or"
+            f"cid {as_text(cid, 80)!r} is not a CID: 40 to {MAX_CID_LENGTH} letters and digits, such as 'bafy…' or"
             " 'Qm…', with no path, URL or spaces around it"
         )
 
 
 def _job_id(value: object, keep: _Keep) -> str:
-    text = value if isinstance(value, str) else _as_text(value)
+    text = value if isinstance(value, str) else as_text(value)
     clean = _NOT_PRINTABLE.sub("\ufffd", text).strip()
     if not clean:
         keep("job_id", value, "job_id is empty")
@@ -280,20 +279,20 @@ def _size_mb(value: object, keep: _Keep) -> float | None:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if good and math.isfinite(value) and 0 <= value < 1e12:  # type: ignore[arg-type, operator]
         return float(value)  # type: ignore[arg-type]
-    keep("size_mb", value, f"size_mb is not a size: {_as_text(value, 40)}")
+    keep("size_mb", value, f"size_mb is not a size: {as_text(value, 40)}")
     return None
 
 
 def _content_type(value: object, keep: _Keep) -> ContentType | None:
     if value is None or value == "file" or value == "directory":
-        return value  # type: ignore[return-value]
-    keep("type", value, f"type is neither 'file' nor 'directory': {_as_text(value, 40)}")
+        return value
+    keep("type", value, f"type is neither 'file' nor 'directory': {as_text(value, 40)}")
     return None
 
 
 def _moment(value: object, keep: _Keep) -> datetime:
     if not isinstance(value, datetime):
-        keep("completed_at", value, f"completed_at is not a datetime: {_as_text(value, 40)}")
+        keep("completed_at", value, f"completed_at is not a datetime: {as_text(value, 40)}")
         return datetime.now(UTC)
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -305,14 +304,14 @@ def _moment(value: object, keep: _Keep) -> datetime:
 def _node_id(value: object, keep: _Keep) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else _as_text(value)
+    text = value if isinstance(value, str) else as_text(value)
     clean = _NOT_PRINTABLE.sub("\ufffd", text).strip()[:MAX_JOB_ID_LENGTH]
     if clean != value:
         keep("node_id", value, "node_id had characters that cannot be printed, or was too long")
     return clean or None
 
 
-def _as_text(value: object, limit: int = 4096) -> str:
+def as_text(value: object, limit: int = 4096) -> str:
     """`value` as text of bounded length, whatever its own `repr` does."""
     if isinstance(value, str):
         text = value
