@@ -56,7 +56,8 @@ class Plugins:
 
     def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
         """What to do after a failed attempt; the default's own answer cannot fail."""
-        decision = self._ask("on_lazy_pin_attempt_failed", (RetryIn, GiveUp), attempt=attempt)
+        kinds: tuple[type[RetryIn | GiveUp], ...] = (RetryIn, GiveUp)
+        decision = self._ask("on_lazy_pin_attempt_failed", kinds, attempt=attempt)
         return decision.result if decision else RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
 
     def lazy_pin_failed(self, failure: LazyPinFailure) -> LocalPin:

@@ -18,6 +18,7 @@ from encoder_pin_plugin.lazy.statements import (
     DUE,
     DUE_BY_AGE,
     LEASE,
+    NEXT_DUE,
     OPEN,
     RELEASE,
     STEP,
@@ -187,6 +188,11 @@ class Ledger:
                 db.execute("UPDATE job SET hold='released', release_at=NULL WHERE key=?", (key,))
             else:
                 db.execute("UPDATE job SET whole_at=?, release_at=? WHERE key=?", (now, now + again, key))
+
+    def next_due(self, now: int) -> int | None:
+        """When the next job that waits becomes due, later than `now`; None where none waits."""
+        (row,) = self.read(NEXT_DUE, {"now": now})
+        return None if row["at"] is None else int(row["at"])
 
     def clamp(self, now: int, cap: int) -> int:
         """Make due what a clock that jumped has parked further away than `cap` milliseconds; returns how many."""

@@ -1,9 +1,9 @@
 """Intake: one file per submission, with no lock, no database and no network between a finished job and the disk.
 
 `tmp/` is where a file is written, `new/` where it becomes durable under its name and waits for the worker, `open/`
-where it stays, indexed by the ledger, until its job is finished, `rejected/` where what cannot be worked on is
-kept with the reason beside it. Another program may drop job files into `new/` too: written under a name that begins with a dot, or in
-`tmp/`, then renamed.
+where it stays, indexed by the ledger, until its job is finished, `rejected/` where what cannot be worked on is kept
+with the reason beside it. Another program may drop job files into `new/` too: written under a name that begins with a
+dot, or in `tmp/`, then renamed.
 """
 
 from __future__ import annotations

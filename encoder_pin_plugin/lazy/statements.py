@@ -49,6 +49,13 @@ ORDER BY received_at LIMIT :limit
 
 LEASE = "UPDATE job SET owner=:owner, epoch=epoch+1, lease_until=:until WHERE key=:key RETURNING *"
 
+NEXT_DUE = """
+SELECT min(at) AS at FROM (
+    SELECT min(next_at) AS at FROM job WHERE closed_at IS NULL AND state='pending' AND next_at > :now
+    UNION ALL
+    SELECT min(next_at) AS at FROM job WHERE closed_at IS NULL AND state='falling_back' AND next_at > :now)
+"""
+
 RELEASE = """
 UPDATE job SET release_at=:later WHERE key IN (
     SELECT key FROM job WHERE release_at IS NOT NULL AND (release_at <= :now OR release_at > :later)

@@ -26,6 +26,7 @@ from encoder_pin_plugin.lazy.fallback import SETTLE, Fallbacks
 from encoder_pin_plugin.lazy.hold import Holder
 from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.retry import Breaker
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_pin_plugin.clock import Clock
+    from encoder_pin_plugin.lazy.pins import Step
     from encoder_pin_plugin.lazy.ports import Decisions
     from encoder_pin_plugin.nodes.base import PinNode
     from encoder_pin_plugin.settings import Settings
@@ -85,6 +87,7 @@ class Worker:
         self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._due: dict[str, float] = {}
         self._patience = 30.0
+        self._exhausted: set[str] = set()
         exclusion = Exclusion(settings.data_dir)
         supernode, local = nodes.supernode, nodes.local
         attempts = Attempts(supernode, settings, decisions, self._clock, self._post) if supernode else None
@@ -156,10 +159,17 @@ class Worker:
             self._alarms.end("worker", "the worker goes on")
 
     def _pause(self) -> None:
-        self._wake.wait(POLL)
+        self._wake.wait(min(POLL, self._until_due()))
         self._wake.clear()
         if self._dispatch.busy:
             self._stop.wait(GATHER)
+
+    def _until_due(self) -> float:
+        """Seconds until the next job becomes due."""
+        with suppress(EncoderPinError, sqlite3.Error):
+            due = self._ledger.next_due(self._clock.wall()) if self._ledger else None
+            return POLL if due is None else max(due - self._clock.wall(), 0) / 1000
+        return POLL
 
     @property
     def _path(self) -> Path:
@@ -231,6 +241,15 @@ class Worker:
             logger.warning("the result for job {} came too late: another worker has it", outcome.step.pin.job.job_id)
         elif outcome.after is not None:
             self._dispatch.tell(outcome.after)
+        if self._is_exhausted(outcome.step):
+            self._exhausted.add(outcome.step.pin.key)
+
+    def _is_exhausted(self, step: Step) -> bool:
+        """Whether a job has failed its fallback, or has used up its attempts and may not fall back."""
+        if step.state is State.FALLING_BACK:
+            return step.fallbacks > 0
+        may_not = not self._settings.enable_local_fallback
+        return step.state is State.PENDING and may_not and step.attempts >= self._settings.local_fallback_threshold
 
     def _post(self, result: Outcome | Holds | Released, /) -> None:
         self._posted.put(result)
@@ -239,10 +258,9 @@ class Worker:
     def _drained(self) -> bool:
         if self._ledger is None or self._dispatch.busy or not self._posted.empty() or self._spool.arrivals(1):
             return False
-        waiting = "closed_at IS NULL AND NOT (state='falling_back' AND fallbacks > 0)"
-        if not self._settings.enable_local_fallback:
-            waiting += f" AND attempts < {int(self._settings.local_fallback_threshold)}"
-        return not self._ledger.read(f"SELECT 1 FROM job WHERE {waiting} LIMIT 1")  # noqa: S608 - our own words
+        limit = len(self._exhausted) + 1
+        open_jobs = self._ledger.read("SELECT key FROM job WHERE closed_at IS NULL LIMIT ?", (limit,))
+        return all(row["key"] in self._exhausted for row in open_jobs)
 
     def _finish(self) -> None:
         until = self._clock.steady() + self._patience

@@ -1,0 +1,131 @@
+"""Workers on nodes in memory, with the real spool, ledger, archive and plugin manager."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pluggy
+import pytest
+
+from encoder_hookspecs.events import CompletedJob
+from encoder_hookspecs.specs import EncoderSpecs
+from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.asking import Plugins
+from encoder_pin_plugin.durable import SharedSync
+from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.pins import LazyPin
+from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Nodes, Worker
+from encoder_pin_plugin.nodes.base import Limits
+from encoder_pin_plugin.nodes.local import LocalPinner
+from encoder_pin_plugin.plugin import PinPlugin
+from encoder_pin_plugin.settings import Settings, load_settings
+from tests.fakes.memory_node import MemoryNode
+
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def cid_of(text: str) -> str:
+    """A valid CID of its own for each text."""
+    number, letters = int.from_bytes(b"\x12\x20" + hashlib.sha256(text.encode()).digest()), ""
+    while number:
+        number, rest = divmod(number, 58)
+        letters = _BASE58[rest] + letters
+    return letters
+
+
+@dataclass
+class Bench:
+    """One data folder with two nodes in memory, and the plugins of one host."""
+
+    settings: Settings
+    supernode: MemoryNode = field(default_factory=MemoryNode)
+    local: MemoryNode = field(default_factory=MemoryNode)
+    manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("encoder"))
+
+    def __post_init__(self) -> None:
+        self.manager.add_hookspecs(EncoderSpecs)
+        plugin = PinPlugin(self.settings)
+        plugin.service.__dict__["local"] = self.local
+        self.plugin = plugin
+        self.manager.register(plugin, "pin")
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.settings.data_dir)
+
+    @property
+    def archive(self) -> Archive:
+        return Archive(self.settings.data_dir)
+
+    def complete(self, name: str, **changes: Any) -> CompletedJob:
+        """A host reports a finished job."""
+        job = CompletedJob(cid=changes.pop("cid", cid_of(name)), job_id=name, **changes)
+        self.manager.hook.on_job_complete(job=job)
+        return job
+
+    def worker(self, **options: Any) -> Worker:
+        limits = Limits(stall=5, total=10)
+        pinner = LocalPinner(node=self.local, limits=limits, sync=SharedSync())
+        plugins = Plugins(self.manager, self.settings, self.archive, pinner)
+        return Worker(self.settings, Nodes(supernode=self.supernode, local=self.local), plugins, **options)
+
+    def drain(self) -> int:
+        """Work until nothing more can be done soon."""
+        return self.worker().run(drain=True)
+
+    def jobs(self) -> dict[str, LazyPin]:
+        """All jobs of the ledger by job id."""
+        ledger = Ledger(self.settings.data_dir / LEDGER_NAME)
+        try:
+            return {pin.job.job_id: pin for pin in ledger.select()}
+        finally:
+            ledger.close()
+
+    def lines(self) -> list[str]:
+        """The job ids that stand in the archive."""
+        return [entry.record.job_id for entry in self.archive.entries() if entry.record]
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
+    """Makes a bench on one data folder; settings can be given, quick ones stand otherwise."""
+    monkeypatch.setattr("encoder_pin_plugin.lazy.retry.MIN_RETRY", 0.05)
+
+    def make(**changes: object) -> Bench:
+        options: dict[str, object] = {
+            "data_dir": tmp_path / "data", "node_name": "encoder-1", "threespeak_ipfs_endpoint": "http://127.0.0.1:9",
+            "lazy_pin_backoff": "0.1,0.1,0.1", "plugin_timeout": 2,
+        }  # fmt: skip
+        return Bench(settings=load_settings({}, tmp_path, **(options | changes)))
+
+    return make
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    """A bench with quick settings."""
+    return make_bench()
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[[Worker], threading.Thread]]:
+    """Runs workers in threads, and stops them when the test ends."""
+    started: list[tuple[Worker, threading.Thread]] = []
+
+    def run(worker: Worker) -> threading.Thread:
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        started.append((worker, thread))
+        return thread
+
+    yield run
+    for worker, thread in started:
+        worker.stop(patience=5)
+        thread.join(20)
+        assert not thread.is_alive()
