@@ -21,7 +21,7 @@ from typing import Generic, TypeVar, cast
 
 import pluggy
 
-from encoder_hookspecs.events import as_text
+from encoder_hookspecs.normalise import as_text
 from encoder_hookspecs.specs import RECORDER, EncoderSpecs
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def ask_plugins(
     for plugin in implementers(manager, hook, last=last):
         default = plugin.name == last
         outcome = Outcome(result=plugin.call(arguments)) if default else plugin.try_within(limit, arguments)
-        what = outcome.what or _misfit(outcome.result, expect)
+        what = outcome.what or misfit(outcome.result, expect)
         if what is not None:
             report(plugin.failure(outcome, what))
             continue
@@ -239,7 +239,7 @@ def _own_copy(value: object) -> object:
     return twin
 
 
-def _misfit(result: object, expect: type | tuple[type, ...]) -> str | None:
+def misfit(result: object, expect: type | tuple[type, ...]) -> str | None:
     """What is wrong with the type of an answer, or None."""
     if result is None or isinstance(result, expect):
         return None

@@ -8,23 +8,20 @@ that is none; whatever else is odd is normalised, named in `flags`, and kept in 
 from __future__ import annotations
 
 import enum
-import math
 import re
 from collections.abc import Mapping  # noqa: TC003 - at runtime too: `get_type_hints` must work on an event
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Literal
+
+from encoder_hookspecs import normalise
 
 ContentType = Literal["file", "directory"]
 
 MAX_CID_LENGTH = 128
 """Characters. What networks pin has 46 (v0) to 73 (v1 in base16); an identity CID could be of any length."""
 
-MAX_JOB_ID_LENGTH = 256
-"""Characters. A longer job id is cut in the middle, and kept whole in `CompletedJob.raw`."""
-
-_CID_CHARACTERS = re.compile(rf"[0-9A-Za-z]{{40,{MAX_CID_LENGTH}}}")
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CID_CHARACTERS = re.compile(rf"[0-9A-Za-z_-]{{40,{MAX_CID_LENGTH}}}")
 
 
 class InvalidEvent(ValueError):
@@ -96,13 +93,13 @@ class CompletedJob:
 
         def keep(name: str, value: object, why: str) -> None:
             flags.append(why)
-            raw.setdefault(name, as_text(value))
+            raw.setdefault(name, normalise.as_text(value))
 
-        _set(self, "job_id", _job_id(self.job_id, keep))
-        _set(self, "size_mb", _size_mb(self.size_mb, keep))
-        _set(self, "type", _content_type(self.type, keep))
-        _set(self, "completed_at", _moment(self.completed_at, keep))
-        _set(self, "node_id", _node_id(self.node_id, keep))
+        _set(self, "job_id", normalise.job_id(self.job_id, keep))
+        _set(self, "size_mb", normalise.size_mb(self.size_mb, keep))
+        _set(self, "type", normalise.content_type(self.type, keep))
+        _set(self, "completed_at", normalise.moment(self.completed_at, keep))
+        _set(self, "node_id", normalise.node_id(self.node_id, keep))
         _set(self, "flags", tuple(flags))
         _set(self, "raw", raw)  # a plain dict: `asdict`, `copy` and `pickle` must work on an event
 
@@ -238,12 +235,6 @@ class Migrated:
     migrated_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-class _Keep(Protocol):
-    """Notes that a field was normalised: its name, what it held, and why."""
-
-    def __call__(self, name: str, value: object, why: str) -> None: ...
-
-
 def _set(record: object, name: str, value: object) -> None:
     object.__setattr__(record, name, value)
 
@@ -252,73 +243,8 @@ def _check_cid(cid: object) -> None:
     if not isinstance(cid, str):
         raise InvalidEvent(f"cid must be a string such as 'bafy…' or 'Qm…', got {type(cid).__name__}")
     if not _CID_CHARACTERS.fullmatch(cid):
+        text = normalise.as_text(cid, 80)
         raise InvalidEvent(
-            f"cid {as_text(cid, 80)!r} is not a CID: 40 to {MAX_CID_LENGTH} letters and digits, such as 'bafy…' or"
-            " 'Qm…', with no path, URL or spaces around it"
+            f"cid {text!r} is not a CID: 40 to {MAX_CID_LENGTH} letters and digits, such as 'bafy…' or 'Qm…',"
+            " with no path, URL or spaces around it"
         )
-
-
-def _job_id(value: object, keep: _Keep) -> str:
-    text = value if isinstance(value, str) else as_text(value)
-    clean = _NOT_PRINTABLE.sub("\ufffd", text).strip()
-    if not clean:
-        keep("job_id", value, "job_id is empty")
-        return "unnamed"
-    if len(clean) > MAX_JOB_ID_LENGTH:
-        half = MAX_JOB_ID_LENGTH // 2 - 1
-        keep("job_id", value, f"job_id is longer than {MAX_JOB_ID_LENGTH} characters")
-        return f"{clean[:half]}…{clean[-half:]}"
-    if clean != value:
-        keep("job_id", value, "job_id had characters that cannot be printed")
-    return clean
-
-
-def _size_mb(value: object, keep: _Keep) -> float | None:
-    if value is None:
-        return None
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    if good and math.isfinite(value) and 0 <= value < 1e12:  # type: ignore[arg-type, operator]
-        return float(value)  # type: ignore[arg-type]
-    keep("size_mb", value, f"size_mb is not a size: {as_text(value, 40)}")
-    return None
-
-
-def _content_type(value: object, keep: _Keep) -> ContentType | None:
-    if value is None or value == "file" or value == "directory":
-        return value
-    keep("type", value, f"type is neither 'file' nor 'directory': {as_text(value, 40)}")
-    return None
-
-
-def _moment(value: object, keep: _Keep) -> datetime:
-    if not isinstance(value, datetime):
-        keep("completed_at", value, f"completed_at is not a datetime: {as_text(value, 40)}")
-        return datetime.now(UTC)
-    try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except (OverflowError, ValueError):
-        keep("completed_at", value, "completed_at is out of range")
-        return datetime.now(UTC)
-
-
-def _node_id(value: object, keep: _Keep) -> str | None:
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else as_text(value)
-    clean = _NOT_PRINTABLE.sub("\ufffd", text).strip()[:MAX_JOB_ID_LENGTH]
-    if clean != value:
-        keep("node_id", value, "node_id had characters that cannot be printed, or was too long")
-    return clean or None
-
-
-def as_text(value: object, limit: int = 4096) -> str:
-    """`value` as text of bounded length, whatever its own `repr` does."""
-    if isinstance(value, str):
-        text = value
-    else:
-        try:
-            text = repr(value)
-        except Exception as error:  # noqa: BLE001 - a hostile __repr__ must not cost a video
-            text = f"<{type(value).__name__}: {type(error).__name__} in its repr>"
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    return clean if len(clean) <= limit else f"{clean[:limit]}… ({len(clean)} characters)"
