@@ -60,7 +60,8 @@ class Row:
 
 
 Listener = Callable[[Row, Row], None]
-"""Called with a row before and after each change of its state or attempts, in the thread that brought the news."""
+"""Called with a row before and after each change that is worth a line, in the thread that brought the news, while the
+board stands still: it must not wait for another thread."""
 
 
 class Board:
@@ -89,10 +90,9 @@ class Board:
         with self._news:
             before = self._rows.get(job_id, Row(job_id=job_id))
             after = self._rows[job_id] = replace(before, **changes)
-            self._news.notify_all()
-        told = (after.state, after.attempts, after.error)
-        if self._listener and (told != (before.state, before.attempts, before.error) or (after.cid and not before.cid)):
-            self._listener(before, after)
+            if self._listener and _worth_a_line(before, after):
+                self._listener(before, after)
+            self._news.notify_all()  # after the listener: whoever waits finds the news told
         return after
 
     def reported(self, job_id: str, *, cid: str, milliseconds: float) -> None:
@@ -132,6 +132,11 @@ class Board:
                 if (left := deadline - time.monotonic()) <= 0:
                     return False
                 self._news.wait(min(left, 0.2))  # the archive rings no bell
+
+
+def _worth_a_line(before: Row, after: Row) -> bool:
+    told = (before.state, before.attempts, before.error, bool(before.cid))
+    return told != (after.state, after.attempts, after.error, bool(after.cid))
 
 
 class BoardPlugin:

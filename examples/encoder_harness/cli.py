@@ -33,7 +33,7 @@ def cli() -> None:
 @cli.command()
 @_FOLDER
 def demo(folder: Path | None) -> None:
-    """Watch a finished job survive the loss of the supernode. Takes about a minute, the first time some more.
+    """Watch a finished job survive the loss of the supernode. Takes seconds; the first time on a machine, minutes.
 
     \b
     Example:
@@ -74,7 +74,7 @@ def run(videos: tuple[Path, ...], make: int, folder: Path | None, supernode: Fau
         if not video.is_file():
             raise click.UsageError(f"no video at {video}: check the path")
     chosen = Options(videos=videos, make=make, supernode=supernode, **options)  # type: ignore[arg-type]
-    sys.exit(run_encoder((folder or Path("encoder")).absolute(), chosen))
+    sys.exit(run_encoder((folder or Path("run")).absolute(), chosen))
 
 
 @cli.command(hidden=True)

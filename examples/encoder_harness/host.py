@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import click
 from loguru import logger
 
 from encoder_hookspecs import CompletedJob, EncoderManager
@@ -117,7 +118,8 @@ class Encoder:
 
 
 def log_to(path: Path) -> None:
-    """The host owns the log's handlers: one file, no secrets in it, nothing on the terminal."""
+    """The host owns the log's handlers: everything into one file, without secrets; only alarms reach the terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     logger.remove()
     logger.add(path, format=LOG_LINE, level="INFO", backtrace=False, diagnose=False)
+    logger.add(lambda line: click.secho(line, nl=False, err=True), format="{level}: {message}", level="ERROR")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+_BRIEF = 110
 _COLOURS = {
     State.REPORTED: "cyan",
     State.RETRYING: "yellow",
@@ -40,7 +41,7 @@ def in_words(before: Row, after: Row) -> str:
             took = f" in {after.told_ms:.1f} ms" if after.told_ms is not None else " before this run"
             return f"reported complete{took}: {short(after.cid)}"
         case State.RETRYING:
-            return f"attempt {after.attempts} failed: {after.error}"
+            return f"attempt {after.attempts} failed: {brief(after)}"
         case State.FALLING_BACK if before.state is not State.FALLING_BACK:
             return (
                 f"falling back after {_attempts(after.attempts)}: pinning {short(after.cid)} on the encoder's own node"
@@ -76,7 +77,7 @@ def table(rows: list[Row]) -> Table:
         view.add_column(name, **options)  # type: ignore[arg-type]
     now = time.monotonic()
     for row in rows:
-        cells = (row.job_id, short(row.cid), _state(row), str(row.attempts or ""), _due(row, now), row.error)
+        cells = (row.job_id, short(row.cid), _state(row), str(row.attempts or ""), _due(row, now), brief(row))
         # Text, never markup: what a node said may look like markup.
         view.add_row(*(Text(cell, style=_COLOURS.get(row.state, "") if cell == _state(row) else "") for cell in cells))
     return view
@@ -95,6 +96,13 @@ _COLUMNS: dict[str, dict[str, object]] = {
 def short(cid: str) -> str:
     """A CID that a person can still tell from others: its end is what differs most."""
     return cid if len(cid) <= 16 else f"{cid[:6]}…{cid[-8:]}"
+
+
+def brief(row: Row) -> str:
+    """The last error of a job, short enough for a line; the log has all of it."""
+    text = " ".join(row.error.split())
+    text = text.replace(row.cid, short(row.cid)) if row.cid else text
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
 
 
 def _state(row: Row) -> str:
