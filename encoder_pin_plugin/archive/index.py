@@ -13,6 +13,8 @@ import re
 import threading
 from array import array
 from bisect import bisect_left, insort
+from heapq import merge
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.archive.files import Identity, identity
@@ -20,7 +22,7 @@ from encoder_pin_plugin.archive.reading import Block, read_blocks
 from encoder_pin_plugin.archive.record import MAX_LINE, ArchiveRecord, InvalidLine, Key, parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _OFFSET_BITS = 37
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
@@ -46,24 +48,36 @@ class KeyIndex:
 
     def find(self, descriptor: int, key: Key) -> ArchiveRecord | None:
         """The first complete line with this key. Raises OSError."""
-        with self._mutex:
-            self._catch_up(descriptor)
-            offsets = sorted(self._candidates(_tag(prefix_of(key))))
-        for offset in offsets:
-            record = record_at(descriptor, offset)
-            if record is not None and record.key == key:
-                return record
-        return None
+        return self.find_all(descriptor, (key,)).get(key)
 
-    def keys_that_may_stand_in(self, descriptor: int, other: KeyIndex) -> Iterator[int]:
-        """The offsets of those of our lines whose keys `other` may hold too. Raises OSError."""
+    def find_all(self, descriptor: int, keys: Iterable[Key]) -> dict[Key, ArchiveRecord]:
+        """The first complete line with each of these keys, where there is one. Raises OSError."""
         with self._mutex:
             self._catch_up(descriptor)
-            runs = [*self._runs, array("Q", self._open)]
-        for run in runs:
-            for entry in run:
-                if next(other._candidates(entry >> _OFFSET_BITS), None) is not None:
-                    yield entry & _OFFSET_MASK
+            hints = [(key, sorted(self._candidates(_tag(prefix_of(key))))) for key in keys]
+        found: dict[Key, ArchiveRecord] = {}
+        for key, offsets in hints:
+            for offset in offsets:
+                record = record_at(descriptor, offset)
+                if record is not None and record.key == key:
+                    found[key] = record
+                    break
+        return found
+
+    def doubles(self, descriptor: int) -> Iterator[tuple[int, int]]:
+        """For every line whose key stood before, the offsets of the first line and of this one. Raises OSError."""
+        for offsets in _groups(self.entries(descriptor)):
+            first: dict[Key, int] = {}
+            for offset in offsets:
+                record = record_at(descriptor, offset)
+                if record is not None and first.setdefault(record.key, offset) != offset:
+                    yield first[record.key], offset
+
+    def entries(self, descriptor: int) -> list[array[int]]:
+        """Every entry, as sorted arrays, for `common`. Raises OSError."""
+        with self._mutex:
+            self._catch_up(descriptor)
+            return [*self._runs, array("Q", self._open)]
 
     def _start_afresh(self, file: Identity | None) -> None:
         self._file = file
@@ -128,6 +142,42 @@ def record_at(descriptor: int, offset: int) -> ArchiveRecord | None:
     return None
 
 
+def common(ours: list[array[int]], theirs: list[array[int]]) -> Iterator[int]:
+    """The offsets of those of our lines whose keys may stand in the other file too, given the entries of both."""
+    for run in ours:
+        for entry in run:
+            lowest = entry & ~_OFFSET_MASK
+            if any(_has_tag(other, lowest) for other in theirs):
+                yield entry & _OFFSET_MASK
+
+
+def prefixes_in(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The key of every record in some complete lines, as `prefix_of` writes it, with the line's begin and end."""
+    for match in _LINES.finditer(data):
+        prefix = match[1]
+        if prefix is None:
+            prefix = _prefix_in(match[0])
+        if prefix is not None:
+            yield prefix, match.start(), match.end()
+
+
+def _has_tag(run: array[int], lowest: int) -> bool:
+    position = bisect_left(run, lowest)
+    return position < len(run) and run[position] & ~_OFFSET_MASK == lowest
+
+
+def _groups(runs: list[array[int]]) -> Iterator[list[int]]:
+    """The offsets of entries with the same tag, ascending, where there are several."""
+    for _, entries in groupby(merge(*runs), key=_tag_of):
+        offsets = [entry & _OFFSET_MASK for entry in entries]
+        if len(offsets) > 1:
+            yield offsets
+
+
+def _tag_of(entry: int) -> int:
+    return entry >> _OFFSET_BITS
+
+
 def _tag(prefix: bytes) -> int:
     return hash(prefix) & _TAG_MASK
 
@@ -135,14 +185,10 @@ def _tag(prefix: bytes) -> int:
 def _index_block(block: Block) -> list[int]:
     if block.too_long:
         return []
-    base, entries = block.offset, []
-    for match in _LINES.finditer(block.data):
-        prefix = match[1]
-        if prefix is None:
-            prefix = _prefix_in(match[0])
-        if prefix is not None:
-            entries.append(((hash(prefix) & _TAG_MASK) << _OFFSET_BITS) | (base + match.start()))
-    return entries
+    base = block.offset
+    return [
+        ((hash(prefix) & _TAG_MASK) << _OFFSET_BITS) | (base + begin) for prefix, begin, _ in prefixes_in(block.data)
+    ]
 
 
 def _prefix_in(line: bytes) -> bytes | None:

@@ -13,23 +13,50 @@ already, that line is the answer and nothing is appended, also when the first ap
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from encoder_pin_plugin.archive.checking import Checked, check
 from encoder_pin_plugin.archive.linefile import LineFile
 from encoder_pin_plugin.archive.locking import ArchiveLock
 from encoder_pin_plugin.archive.reading import Entry, read_entries
 from encoder_pin_plugin.archive.record import ArchiveRecord, Key, parse_line
+from encoder_pin_plugin.archive.rewriting import rewrite, sweep
+from encoder_pin_plugin.archive.sieves import WithoutFaults, WithoutKeys
+from encoder_pin_plugin.archive.totals import Total, total_of
+from encoder_pin_plugin.durable import storage_errors
 from encoder_pin_plugin.errors import ArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from encoder_pin_plugin.archive.healing import Healed
 
 ARCHIVE_NAME = "local-fallback-pins.jsonl"
 MIGRATED_NAME = "migrated-pins.jsonl"
 QUARANTINE_NAME = "quarantine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repaired:
+    """What a repair did: lines kept, moved to `quarantine_file`, dropped as exact doubles, and the torn tail."""
+
+    kept: int
+    quarantined: int
+    doubles: int
+    quarantine_file: Path | None
+    healed: Healed | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compacted:
+    """How many lines left the archive, and how many stayed (None where nobody had to look)."""
+
+    removed: int
+    kept: int | None
 
 
 class Archive:
@@ -104,6 +131,77 @@ class Archive:
             _log_append(record, self.path, new=True)
         return tuple(missing.values())
 
+    def total(self) -> Total:
+        """How many lines wait, and how many MB. Raises `StorageError`, `ArchiveError`."""
+        return total_of(self.path)
+
+    def check(self) -> Checked:
+        """Whether the archive is in order; changes nothing. Raises `StorageError`, `ArchiveError`."""
+        return check(self.path)
+
+    def repair(self) -> Repaired:
+        """Move what is no record to the quarantine, remove exact doubles, keep every other line byte for byte.
+        Raises `LockBusy`, `StorageError`, `ArchiveError`; each file is then as it was."""
+        self._renew_after_fork()
+        healed = self._heal()
+        sieve = rewrite(self._waiting, self._lock, lambda descriptor: WithoutFaults(descriptor, self.quarantine))
+        return Repaired(
+            kept=sieve.kept if sieve else 0,
+            quarantined=sieve.faults if sieve else 0,
+            doubles=sieve.doubles if sieve else 0,
+            quarantine_file=sieve.quarantined if sieve else None,
+            healed=healed,
+        )
+
+    def compact(self, remove: Collection[Key], migrated_lines: Sequence[bytes] = ()) -> Compacted:
+        """Append `migrated_lines` to what was migrated, durably, then remove the keys from what waits.
+
+        Every other line stays, byte for byte, also those that nobody understands; other processes append meanwhile.
+        Raises `ArchiveError` where a key to remove does not stand among the migrated then, besides `LockBusy` and
+        `StorageError`; the archive is then as it was, and this may be tried again.
+        """
+        self._renew_after_fork()
+        lines = {parse_line(line).key: line for line in map(_one_line, migrated_lines)}
+        self._add_migrated(lines)
+        unproved = set(remove) - lines.keys()
+        unproved -= self._migrated.standing(unproved)
+        if unproved:
+            raise ArchiveError(
+                f"{len(unproved)} lines were to leave {self.path} that do not stand in {self.migrated_path}, such as"
+                f" {min(unproved)!a}: nothing was removed"
+            )
+        sieve = rewrite(self._waiting, self._lock, lambda _: WithoutKeys(remove)) if remove else None
+        return Compacted(removed=sieve.removed if sieve else 0, kept=sieve.kept if sieve else None)
+
+    def settle(self) -> Compacted:
+        """Finish at start what a killed process had begun: heal torn tails, remove temporary files, and drop from
+        the archive what stands among the migrated already. Raises as `compact` does."""
+        self._renew_after_fork()
+        self._heal()
+        with storage_errors("tidy", self.path.parent):
+            sweep(self.path)
+        return self.compact(self._waiting.keys_also_in(self._migrated))
+
+    def _heal(self) -> Healed | None:
+        """Heal both files where they are; what was done to the archive."""
+        if not (self.path.exists() or self.migrated_path.exists()):
+            return None
+        with self._lock.held():
+            if self.migrated_path.exists():
+                self._migrated.heal()
+            return self._waiting.heal() if self.path.exists() else None
+
+    def _add_migrated(self, lines: dict[Key, bytes]) -> None:
+        if not lines:
+            return
+        self._migrated.standing(lines)  # the first look reads the whole file: not while others wait for the lock
+        with self._lock.held():
+            self._migrated.heal()
+            standing = self._migrated.standing(lines)
+            missing = [line for key, line in lines.items() if key not in standing]
+            if missing:
+                self._migrated.append(b"".join(missing))
+
     def _standing(self, key: Key) -> ArchiveRecord | None:
         return self._waiting.find(key) or self._migrated.find(key)
 
@@ -117,6 +215,13 @@ class Archive:
         """A forked child shares neither mutexes, which another thread may have held, nor indexes in the making."""
         if os.getpid() != self._process:
             self._begin()
+
+
+def _one_line(line: bytes) -> bytes:
+    """A line with exactly one newline, at its end. Raises `ArchiveError`."""
+    if line.find(b"\n") != len(line) - 1:
+        raise ArchiveError(f"this is not one line: {line[:300]!a}")
+    return line
 
 
 def _readable(record: ArchiveRecord) -> bytes:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.archive.files import Identity, identity, names, open_to_append, open_to_read
 from encoder_pin_plugin.archive.healing import Healed, heal
-from encoder_pin_plugin.archive.index import KeyIndex
+from encoder_pin_plugin.archive.index import KeyIndex, common, record_at
 from encoder_pin_plugin.durable import fsync_folder, storage_errors
 from encoder_pin_plugin.errors import ArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from array import array
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from encoder_pin_plugin.archive.record import ArchiveRecord, Key
@@ -53,6 +54,42 @@ class LineFile:
                     os.fsync(descriptor)
                     self._make_name_durable(descriptor)
                 return record
+        finally:
+            os.close(descriptor)
+
+    def standing(self, keys: Iterable[Key]) -> set[Key]:
+        """Those of `keys` that stand here. Raises `StorageError`, `ArchiveError`."""
+        descriptor = open_to_read(self.path)
+        if descriptor is None:
+            return set()
+        try:
+            with storage_errors("read", self.path):
+                return set(self.index.find_all(descriptor, keys))
+        finally:
+            os.close(descriptor)
+
+    def keys_also_in(self, other: LineFile) -> set[Key]:
+        """The keys that stand in both files. Raises `StorageError`, `ArchiveError`."""
+        theirs = other.entries()
+        descriptor = open_to_read(self.path) if any(theirs) else None
+        if descriptor is None:
+            return set()
+        try:
+            with storage_errors("read", self.path):
+                offsets = common(self.index.entries(descriptor), theirs)
+                records = (record_at(descriptor, offset) for offset in offsets)
+                return other.standing([record.key for record in records if record is not None])
+        finally:
+            os.close(descriptor)
+
+    def entries(self) -> list[array[int]]:
+        """The index, for `keys_also_in`. Raises `StorageError`, `ArchiveError`."""
+        descriptor = open_to_read(self.path)
+        if descriptor is None:
+            return []
+        try:
+            with storage_errors("read", self.path):
+                return self.index.entries(descriptor)
         finally:
             os.close(descriptor)
 

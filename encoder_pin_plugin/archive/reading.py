@@ -77,14 +77,6 @@ def read_entries(path: Path, *, follow: bool = False) -> Iterator[Entry]:
         os.close(descriptor)
 
 
-def entry_of(raw: bytes, number: int, offset: int) -> Entry:
-    """The entry of one complete line."""
-    try:
-        return Entry(number, offset, raw, record=parse_line(raw))
-    except InvalidLine as error:
-        return Entry(number, offset, raw, problem=str(error))
-
-
 def read_blocks(descriptor: int, start: int = 0) -> Iterator[Block]:
     """The complete lines from `start`, in blocks of about a megabyte. `start` must be the beginning of a line.
     Raises OSError."""
@@ -100,6 +92,18 @@ def read_blocks(descriptor: int, start: int = 0) -> Iterator[Block]:
                 return
             yield Block(offset, data[:MAX_LINE], end, too_long=True)
         rest, offset = data[end:], offset + end
+
+
+def entries_in(block: Block, number: int) -> Iterator[Entry]:
+    """What stands in the lines of a block, the first of which has this number."""
+    if block.too_long:
+        yield Entry(number, block.offset, block.data, problem=f"it has {block.length} bytes, more than {MAX_LINE}")
+        return
+    for following, (offset, raw) in enumerate(lines_of(block), start=number):
+        try:
+            yield Entry(following, offset, raw, record=parse_line(raw))
+        except InvalidLine as error:
+            yield Entry(following, offset, raw, problem=str(error))
 
 
 def find_newline(descriptor: int, start: int) -> int:
@@ -128,18 +132,10 @@ def _split(data: bytes) -> list[bytes]:
 def _entries(descriptor: int) -> Iterator[Entry]:
     number, end = 0, 0
     for block in read_blocks(descriptor):
+        for entry in entries_in(block, number + 1):
+            yield entry
+            number = entry.number
         end = block.end
-        if block.too_long:
-            number += 1
-            yield Entry(number, block.offset, block.data, problem=_too_long(block.length))
-            continue
-        for offset, line in lines_of(block):
-            number += 1
-            yield entry_of(line, number, offset)
     tail = os.pread(descriptor, MAX_LINE, end)
     if tail and b"\n" not in tail:
         yield Entry(number + 1, end, tail, problem="it is torn: no newline at its end", torn=True)
-
-
-def _too_long(length: int) -> str:
-    return f"it has {length} bytes, more than {MAX_LINE}"

@@ -1,0 +1,129 @@
+"""Is the archive in order? Read-only, for `archive check`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.index import KeyIndex
+from encoder_pin_plugin.archive.reading import entries_in, read_blocks
+from encoder_pin_plugin.archive.totals import plain_sizes
+from encoder_pin_plugin.durable import storage_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from encoder_pin_plugin.archive.reading import Block, Entry
+
+_TOLD = 100
+"""Bad lines that are told one by one: a file that is none of ours could have millions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What is found in an archive.
+
+    Args:
+        path: of the file.
+        lines: complete lines.
+        records: those that hold a record.
+        odd: records of which something had to be normalised.
+        faults: number and fault of the first bad lines, at most 100.
+        doubles: lines whose key stood before.
+        torn: bytes after the last newline: an append under way, or a torn one that the next append heals.
+        warnings: what is wrong with the file itself, in words.
+    """
+
+    path: Path
+    lines: int
+    records: int
+    odd: int
+    faults: tuple[tuple[int, str], ...]
+    doubles: int
+    torn: int
+    warnings: tuple[str, ...]
+
+    @property
+    def invalid(self) -> int:
+        """How many lines hold no record."""
+        return self.lines - self.records
+
+    @property
+    def good(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.invalid or self.doubles or self.torn or self.warnings)
+
+
+def check(path: Path) -> Checked:
+    """Look at every line of `path`; a missing file is in order. Raises `StorageError`, `ArchiveError`."""
+    found = _Found()
+    descriptor = open_to_read(path)
+    if descriptor is not None:
+        try:
+            with storage_errors("read", path):
+                _look(descriptor, found)
+                found.warnings = _warnings(os.fstat(descriptor), path)
+        finally:
+            os.close(descriptor)
+    return Checked(
+        path=path,
+        lines=found.lines,
+        records=found.records,
+        odd=found.odd,
+        faults=tuple(found.faults),
+        doubles=found.doubles,
+        torn=found.torn,
+        warnings=tuple(found.warnings),
+    )
+
+
+class _Found:
+    lines = 0
+    records = 0
+    odd = 0
+    doubles = 0
+    torn = 0
+
+    def __init__(self) -> None:
+        self.faults: list[tuple[int, str]] = []
+        self.warnings: list[str] = []
+
+    def add(self, entry: Entry) -> None:
+        self.lines += 1
+        if entry.record is not None:
+            self.records += 1
+            self.odd += bool(entry.record.flags)
+        elif len(self.faults) < _TOLD:
+            self.faults.append((entry.number, entry.problem))
+
+
+def _look(descriptor: int, found: _Found) -> None:
+    end = 0
+    for block in read_blocks(descriptor):
+        _look_at(block, found)
+        end = block.end
+    found.torn = os.fstat(descriptor).st_size - end
+    found.doubles = sum(1 for _ in KeyIndex().doubles(descriptor))
+
+
+def _look_at(block: Block, found: _Found) -> None:
+    sizes = None if block.too_long else plain_sizes(block.data)
+    if sizes is not None and b"null" not in sizes:
+        found.lines += len(sizes)
+        found.records += len(sizes)
+        return
+    for entry in entries_in(block, found.lines + 1):
+        found.add(entry)
+
+
+def _warnings(status: os.stat_result, path: Path) -> list[str]:
+    warnings = []
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        warnings.append(f"others may write to {path}: chmod go-w {path}")
+    owner = path.parent.stat().st_uid
+    if status.st_uid != owner:
+        warnings.append(f"{path} belongs to user {status.st_uid}, its folder to user {owner}: chown {owner} {path}")
+    return warnings
