@@ -198,9 +198,10 @@ class Implementer:
         return Outcome(result=result, what=_unawaited(result), seconds=time.monotonic() - started)
 
     def _caller(self) -> pluggy.HookCaller:
-        others = [plugin for _, plugin in self.manager.list_name_plugin() if plugin is not self.plugin]
+        plugins = [plugin for _, plugin in self.manager.list_name_plugin()]
         caller: pluggy.HookCaller = getattr(self.manager.hook, self.hook)
-        if caller.has_spec() and all(isinstance(plugin, Hashable) for plugin in others):
+        if caller.has_spec() and all(isinstance(plugin, Hashable) for plugin in plugins):
+            others = [plugin for plugin in plugins if plugin is not self.plugin]
             return self.manager.subset_hook_caller(self.hook, others)
         return self._caller_of_its_own()
 
