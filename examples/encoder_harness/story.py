@@ -124,9 +124,7 @@ def fallback_job(stage: Stage) -> None:
     """A job without a supernode: three attempts, then safe on the encoder's own node."""
     stage.saved = _finish_a_job(stage)
     job_id, cid = stage.saved.job.job_id, stage.saved.job.cid
-    stage.tell.say(
-        "behind its back the plugin pins it locally, through ipfshttpclient, and tries the supernode"
-    )
+    stage.tell.say("behind its back the plugin pins it locally, through ipfshttpclient, and tries the supernode")
     _settles(stage, job_id, State.ARCHIVED)
     row = next(row for row in stage.encoder.board.rows() if row.job_id == job_id)
     stage.tell.check("three lazy attempts failed", row.attempts == load_settings().local_fallback_threshold == 3)
