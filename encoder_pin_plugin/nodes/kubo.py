@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import ContentType, Reason
@@ -17,8 +18,8 @@ from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.address import NodeAddress, parse_address
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cid import parse_cid
-from encoder_pin_plugin.nodes.kubo_errors import said
-from encoder_pin_plugin.nodes.kubo_pin import follow_pin
+from encoder_pin_plugin.nodes.kubo_errors import OddReply, said
+from encoder_pin_plugin.nodes.kubo_pin import check_pins, follow_pin
 from encoder_pin_plugin.nodes.kubo_questions import ask_pinned, ask_whole
 from encoder_pin_plugin.nodes.kubo_wire import KuboWire
 
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.settings import Credentials
 
-ASK_SECONDS = 30.0
-"""For a question that a node answers from its index."""
 
-WALK_SECONDS = 900.0
-"""For a question that makes a node read every block of up to a hundred DAGs."""
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a question may take, in seconds.
+
+    Args:
+        ask: for what a node answers from its index.
+        walk: for what makes it read every block of up to a hundred DAGs.
+    """
+
+    ask: float = 30.0
+    walk: float = 900.0
+
 
 EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
 """The CID that every Kubo knows; asked about where nothing but pin calls is allowed."""
@@ -43,11 +52,13 @@ class KuboNode:
     Args:
         address: multiaddr, URL or `host:port`; raises `InvalidSettings` for anything else.
         auth: credentials for it (Kubo's `API.Authorizations`, or a proxy's), or None.
+        patience: how long questions may take.
     """
 
-    def __init__(self, address: str, *, auth: Credentials | None = None) -> None:
+    def __init__(self, address: str, *, auth: Credentials | None = None, patience: Patience = Patience()) -> None:
         self.where: NodeAddress = parse_address(address)
         self.wire = KuboWire(self.where, auth)
+        self.patience = patience
 
     def __repr__(self) -> str:
         return f"KuboNode({self.where.text!r})"
@@ -67,18 +78,16 @@ class KuboNode:
     def ping(self) -> str:
         """The node's version. One that shows none is alive all the same if it answers a question about a pin."""
         try:
-            reply = self.wire.ask("version", lambda kubo: kubo.version(), seconds=ASK_SECONDS)
-            return f"Kubo {said(reply['Version'], 40)}"
-        except (NodeError, LookupError, TypeError) as error:
-            if isinstance(error, NodeError) and error.reason in (Reason.REFUSED, Reason.TIMEOUT):
+            return self.wire.ask("version", lambda kubo: _version(kubo.version().as_json()), seconds=self.patience.ask)
+        except NodeError as error:
+            if error.reason in (Reason.REFUSED, Reason.TIMEOUT):
                 raise
-            told = self.pinned([EMPTY_DIRECTORY])[EMPTY_DIRECTORY]
-            if told.answer is Answer.UNKNOWN:
+            if self.pinned([EMPTY_DIRECTORY])[EMPTY_DIRECTORY].answer is Answer.UNKNOWN:
                 raise
             return "Kubo, which does not show its version"
 
     def pinned(self, cids: Sequence[str], *, names: bool = False) -> Mapping[str, Told]:
-        return ask_pinned(self.wire, cids, names=names, seconds=ASK_SECONDS)
+        return ask_pinned(self.wire, cids, names=names, seconds=self.patience.ask)
 
     def pin(
         self, cid: str, *, name: str = PIN_NAME, limits: Limits, progress: Callable[[int], None] | None = None
@@ -97,12 +106,16 @@ class KuboNode:
             follow_pin(items, wanted, stall=limits.stall, progress=progress, node=self.address)
 
     def whole(self, cids: Sequence[str]) -> Mapping[str, Whole]:
-        return ask_whole(self.wire, cids, seconds=WALK_SECONDS)
+        return ask_whole(self.wire, cids, seconds=self.patience.walk)
 
     def unpin(self, cid: str) -> None:
         wanted = parse_cid(cid)
         try:
-            self.wire.ask(f"pin/rm of {wanted}", lambda kubo: kubo.pin.rm(wanted.text), seconds=ASK_SECONDS)
+            self.wire.ask(
+                f"pin/rm of {wanted}",
+                lambda kubo: check_pins(kubo.pin.rm(wanted.text).as_json(), wanted),
+                seconds=self.patience.ask,
+            )
         except NodeError as error:
             if "not pinned" not in str(error):
                 raise
@@ -115,12 +128,22 @@ class KuboNode:
 
     def _content_type(self, cid: str) -> ContentType | None:
         try:
-            reply = self.wire.ask(
+            return self.wire.ask(
                 f"files/stat of {cid}",
-                lambda kubo: kubo.files.stat(f"/ipfs/{cid}", opts={"offline": "true"}).as_json(),
-                seconds=ASK_SECONDS,
+                lambda kubo: _content_type(kubo.files.stat(f"/ipfs/{cid}", opts={"offline": "true"}).as_json()),
+                seconds=self.patience.ask,
             )
         except NodeError:
             return None
-        kind = reply.get("Type") if isinstance(reply, dict) else None
-        return kind if kind in ("file", "directory") else None
+
+
+def _version(reply: object) -> str:
+    version = reply.get("Version") if isinstance(reply, dict) else None
+    if not isinstance(version, str) or not version:
+        raise OddReply("it has no 'Version'")
+    return f"Kubo {said(version, 40)}"
+
+
+def _content_type(reply: object) -> ContentType | None:
+    kind = reply.get("Type") if isinstance(reply, dict) else None
+    return kind if kind in ("file", "directory") else None

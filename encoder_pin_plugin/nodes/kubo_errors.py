@@ -1,8 +1,8 @@
 """What a failed call to a Kubo node means: one `NodeError` with a reason, whatever the library raised.
 
-Seen with ipfshttpclient 0.7.0 against scripted servers: a body that breaks or stalls comes out as a raw
-requests exception, an empty 200 as AssertionError (IndexError under `python -O`), odd JSON as TypeError and its kin, deep JSON as
-RecursionError, a missing CA bundle as OSError.
+Seen with ipfshttpclient 0.7.0 against scripted servers: a body that breaks or stalls comes out as a raw requests
+exception, an empty 200 as AssertionError (IndexError under `python -O`), odd JSON as TypeError and its kin, deep JSON
+as RecursionError, a missing CA bundle as OSError.
 """
 
 from __future__ import annotations

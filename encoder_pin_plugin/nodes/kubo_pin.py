@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.cid import Cid, canonical
-from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.nodes.kubo_errors import OddReply, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,12 +38,21 @@ def follow_pin(
     for item in items:
         reply = following.object_of(item)
         if "Pins" in reply:
-            following.check_done(reply["Pins"], cid)
+            following.check_done(reply, cid)
             for _ in items:  # to its end, so that the connection can serve the next call
                 pass
             return
         following.look_at(reply)
     raise following.ended()
+
+
+def check_pins(reply: object, cid: Cid) -> None:
+    """Raise `OddReply` unless the reply says that it is about exactly this CID."""
+    pins = reply.get("Pins") if isinstance(reply, dict) else None
+    if not isinstance(pins, list) or not all(isinstance(pin, str) for pin in pins):
+        raise OddReply("it has no list of 'Pins'")
+    if not any(_same(pin, cid) for pin in pins):
+        raise OddReply(f"it is about {said(', '.join(pins[:3]) or 'nothing', 120)} instead")
 
 
 class _Following:
@@ -60,11 +69,11 @@ class _Following:
             raise self._odd(f"an item that is a {type(reply).__name__}")
         return reply
 
-    def check_done(self, pins: object, cid: Cid) -> None:
-        if not isinstance(pins, list) or not all(isinstance(pin, str) for pin in pins):
-            raise self._odd("a list of pins that is none")
-        if not any(_same(pin, cid) for pin in pins):
-            raise self._odd(f"it pinned {said(', '.join(pins) or 'nothing', 120)} instead")
+    def check_done(self, reply: dict[str, Any], cid: Cid) -> None:
+        try:
+            check_pins(reply, cid)
+        except OddReply as error:
+            raise self._odd(str(error)) from error
 
     def look_at(self, reply: dict[str, Any]) -> None:
         blocks, size = self._count(reply, "Progress"), self._count(reply, "Bytes")

@@ -8,6 +8,7 @@ call that answered for that CID, never from the order in which Kubo seems to loo
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import deque
@@ -39,13 +40,12 @@ def ask_pinned(wire: KuboWire, cids: Sequence[str], *, names: bool, seconds: flo
     options = {"names": "true"} if names else {}
 
     def ask(batch: Sequence[str]) -> dict[str, Told]:
-        reply = wire.ask(
+        return wire.ask(
             f"pin/ls of {_in_words(batch)}",
-            lambda kubo: kubo.pin.ls(*batch, type="recursive", opts=dict(options)).as_json(),
+            lambda kubo: _read_pins(kubo.pin.ls(*batch, type="recursive", opts=dict(options)).as_json(), batch),
             seconds=seconds,
             body=_room(batch),
         )
-        return _read_pins(reply, batch)
 
     def unknown(detail: str, reason: Reason) -> Told:
         return Told(answer=Answer.UNKNOWN, detail=detail, reason=reason)
@@ -55,16 +55,15 @@ def ask_pinned(wire: KuboWire, cids: Sequence[str], *, names: bool, seconds: flo
 
 def ask_whole(wire: KuboWire, cids: Sequence[str], *, seconds: float) -> dict[str, Whole]:
     """For each CID whether every block is on the node; never raises for what a node answers, never fetches."""
-    options = {"offline": "true", "progress": "false", "timeout": f"{seconds:.0f}s"}
+    options = {"offline": "true", "progress": "false", "timeout": f"{math.ceil(seconds) + 30}s"}
 
     def ask(batch: Sequence[str]) -> dict[str, Whole]:
-        reply = wire.ask(
+        return wire.ask(
             f"dag/stat of {_in_words(batch)}",
-            lambda kubo: _call(kubo, "/dag/stat", batch, options),
-            seconds=seconds + 5,
+            lambda kubo: _read_dags(_call(kubo, "/dag/stat", batch, options), batch),
+            seconds=seconds,
             body=_room(batch),
         )
-        return _read_dags(reply, batch)
 
     def unknown(detail: str, reason: Reason) -> Whole:
         return Whole(answer=Answer.UNKNOWN, detail=detail, reason=reason)
@@ -143,7 +142,7 @@ _HOPELESS = frozenset({Reason.REFUSED, Reason.CUT, Reason.STALLED, Reason.NOT_AL
 """After these the next CID would fare no better."""
 
 
-def _canonical_or_fault(cid: str) -> tuple[str, str]:
+def _canonical_or_fault(cid: Any) -> tuple[str, str]:
     try:
         return canonical(cid), ""
     except InvalidCid as error:
@@ -189,8 +188,9 @@ def _read_pins(reply: object, batch: Sequence[str]) -> dict[str, Told]:
     keys = reply.get("Keys") if isinstance(reply, dict) else None
     if not isinstance(keys, dict):
         raise OddReply("it has no 'Keys'")
-    by_cid = {_canonical_or_fault(key)[0]: row for key, row in keys.items()}
-    return {cid: _read_pin(by_cid.get(cid)) for cid in batch}
+    if not all(cid in keys for cid in batch):  # they may stand there in another base
+        keys = {_canonical_or_fault(key)[0]: row for key, row in keys.items()}
+    return {cid: _read_pin(keys.get(cid)) for cid in batch}
 
 
 def _read_pin(row: object) -> Told:
@@ -206,13 +206,14 @@ def _read_dags(reply: object, batch: Sequence[str]) -> dict[str, Whole]:
     rows = reply.get("DagStats") if isinstance(reply, dict) else None
     if not isinstance(rows, list):
         raise OddReply("it has no 'DagStats'")
-    by_cid = {_cid_of(row): row for row in rows if isinstance(row, dict)}
+    by_cid = {_cid_of(row, batch): row for row in rows if isinstance(row, dict)}
     return {cid: _read_dag(by_cid.get(cid)) for cid in batch}
 
 
-def _cid_of(row: Mapping[str, Any]) -> str:
+def _cid_of(row: Mapping[str, Any], batch: Sequence[str]) -> str:
     cid = row.get("Cid")
-    return _canonical_or_fault(cid["/"] if isinstance(cid, dict) else cid)[0]  # type: ignore[arg-type]
+    text = cid.get("/") if isinstance(cid, dict) else cid  # a link in dag-json, or a text: both have been used
+    return str(text) if text in batch else _canonical_or_fault(text)[0]
 
 
 def _read_dag(row: object) -> Whole:

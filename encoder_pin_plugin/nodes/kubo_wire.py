@@ -2,8 +2,8 @@
 
 ipfshttpclient 0.7.0 is used through `Client`, never `connect`, which refuses every Kubo since 0.8. Six kinds of
 failure come out of it as something else than its own errors (raw requests exceptions, AssertionError for an empty
-200, TypeError for odd JSON); they are caught here, in one place. Each thread has a client and a session of its own, and a forked
-child makes new ones: neither is shared, so one call's deadline is never another's.
+200, TypeError for odd JSON); they are caught here, in one place. Each thread has a client and a session of its own,
+and a forked child makes new ones: neither is shared, so one call's deadline is never another's.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class KuboWire:
 
         Args:
             what: the call in words, for messages.
-            call: uses the client and returns its answer.
+            call: uses the client, and returns what it made of the answer; may raise `OddReply`.
             seconds: for all of it.
             body: bytes that the answer may have.
 

@@ -18,12 +18,13 @@ import os
 import socket
 import time
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import requests
 import requests.adapters
 from ipfshttpclient import requests_wrapper
 from requests.auth import AuthBase, _basic_auth_str
+from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 
 if TYPE_CHECKING:
@@ -99,16 +100,35 @@ class Watch:
 
 def open_session(address: NodeAddress, auth: Credentials | None, watch: Watch) -> requests.Session:
     """A session for this one node. Proxies and certificates are looked up now, once, not on each call."""
-    session = requests.Session()
+    adapter = _Adapter(address, watch)
+    session = _Session(adapter)
     session.trust_env = False
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.proxies = {} if address.on_this_machine else get_environ_proxies(address.url)
-    session.headers = cast("Any", {"User-Agent": "encoder-pin-plugin"})
+    session.headers = cast("Any", {"User-Agent": "encoder-pin-plugin", "Content-Length": "0"})
     session.auth = NodeAuth(auth) if auth else None
     session.adapters.clear()
-    session.mount(address.url.partition("//")[0] + "//", _Adapter(address, watch))
+    session.mount(address.url.partition("//")[0] + "//", adapter)
     return session
+
+
+class _Session(requests.Session):
+    """Prepares a call that has no body by hand, which takes a third of the time that requests' merging takes."""
+
+    def __init__(self, adapter: _Adapter) -> None:
+        super().__init__()
+        self._adapter = adapter
+
+    def request(self, method: Any, url: Any, params: Any = None, data: Any = None, *args: Any, **options: Any) -> Any:
+        if data is not None or args or options.get("headers") or options.get("auth") or options.get("cookies"):
+            return super().request(method, url, params, data, *args, **options)
+        call = requests.PreparedRequest()
+        call.method, call.url = method, f"{url}?{urlencode(params, doseq=True)}" if params else url
+        call.headers = CaseInsensitiveDict(cast("dict[str, str]", self.headers))
+        if self.auth:
+            cast("NodeAuth", self.auth)(call)
+        return self._adapter.send(call, verify=self.verify, proxies=self.proxies)
 
 
 class NodeAuth(AuthBase):
@@ -129,12 +149,18 @@ class NodeAuth(AuthBase):
 class _Adapter(requests.adapters.HTTPAdapter):
     def __init__(self, address: NodeAddress, watch: Watch) -> None:
         self._address, self._watch = address, watch
+        self._pool: Any = None
         super().__init__(pool_connections=1, pool_maxsize=4)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = self._connect  # pools are made inside urllib3; this is the way in
-        return pool
+        if self._pool is None:  # one address, one pool
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+            self._pool.ConnectionCls = self._connect  # pools are made inside urllib3; this is the way in
+        return self._pool
+
+    def close(self) -> None:
+        self._pool = None
+        super().close()
 
     def send(self, request: Any, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any) -> Any:
         patience = self._watch.patience()
