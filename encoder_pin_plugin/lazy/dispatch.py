@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.errors import EncoderPinError
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
 from encoder_pin_plugin.lazy.pool import Pool
-from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released
+from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released, Swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.lazy.attempt import Attempts
     from encoder_pin_plugin.lazy.fallback import Fallbacks
     from encoder_pin_plugin.lazy.hold import Holder
+    from encoder_pin_plugin.lazy.intake import Intake
     from encoder_pin_plugin.lazy.ledger import Ledger
     from encoder_pin_plugin.lazy.ports import Post
     from encoder_pin_plugin.lazy.retry import Breaker
@@ -76,7 +78,7 @@ class Dispatch:
         self._attempt_pool = Pool("lazy-pin", self._slots)
         self._fallback_pool = Pool("local-fallback", FALLBACKS_AT_ONCE)
         self._side_pool = Pool("lazy-pin-side", 4)
-        self._holding = self._releasing = False
+        self._holding = self._releasing = self._sweeping = False
         self._hold_at = 0.0
         self._telling = 0
         self._offset: int | None = None
@@ -95,13 +97,16 @@ class Dispatch:
         self._claim_holds(ledger)
         self._claim_releases(ledger, now)
 
-    def note(self, ledger: Ledger, result: Holds | Released) -> None:
-        """Write down what became of holding and releasing."""
+    def note(self, ledger: Ledger, result: Holds | Released | Swept) -> None:
+        """Write down what became of holding, releasing and sweeping."""
         if isinstance(result, Holds):
             self._holding = False
             if not result.complete:
                 self._hold_at = self._clock.steady() + HOLD_AGAIN
             ledger.set_hold(result.holds, self._clock.wall())
+        elif isinstance(result, Swept):
+            self._sweeping = False
+            ledger.forget(result.nonces)
         else:
             ledger.released(result.key, result.done, self._clock.wall(), again=RELEASE_GAP)
 
@@ -120,6 +125,23 @@ class Dispatch:
                 self._telling -= 1
 
         self._side_pool.submit(run)
+
+    def sweep(self, ledger: Ledger, intake: Intake) -> None:
+        """Have the files of finished jobs unlinked, beside the work: on a busy disk each takes a millisecond."""
+        if self._sweeping:
+            return
+        if closed := ledger.closed_submissions():
+            self._sweeping = True
+            self._side_pool.submit(lambda: self._unlink(intake, closed))
+
+    def _unlink(self, intake: Intake, closed: list[tuple[str, str]]) -> None:
+        swept: tuple[str, ...] = ()
+        try:
+            swept = intake.unlink(closed)
+        except EncoderPinError as error:
+            logger.warning("files of finished jobs stay for now: {}", error)
+        finally:
+            self._post(Swept(nonces=swept))
 
     def renew(self, ledger: Ledger) -> None:
         """Prolong the leases of what is within its time; what is not is given up, and its late result dropped."""

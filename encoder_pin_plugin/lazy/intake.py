@@ -58,10 +58,13 @@ class Intake:
 
     def sweep(self, ledger: Ledger) -> None:
         """Unlink the files of finished jobs. Raises StorageError, LedgerError."""
-        closed = ledger.closed_submissions()
-        if closed:
-            self._spool.close(f"{key}.{nonce}" for key, nonce in closed)
-            ledger.forget(nonce for _, nonce in closed)
+        if closed := ledger.closed_submissions():
+            ledger.forget(self.unlink(closed))
+
+    def unlink(self, closed: list[tuple[str, str]]) -> tuple[str, ...]:
+        """Unlink the files of these (key, nonce); returns the nonces. Raises StorageError."""
+        self._spool.close(f"{key}.{nonce}" for key, nonce in closed)
+        return tuple(nonce for _, nonce in closed)
 
     def reconcile(self, ledger: Ledger) -> int:
         """Bring `open/` and the ledger to agree; returns how many jobs or files had to be restored."""

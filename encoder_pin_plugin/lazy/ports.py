@@ -93,7 +93,17 @@ class Released:
     done: bool | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """Files of finished jobs are unlinked: the ledger may forget these nonces."""
+
+    nonces: tuple[str, ...]
+
+
+Result = Outcome | Holds | Released | Swept
+
+
 class Post(Protocol):
     """Where threads put what they found out, for the worker's own thread to write down."""
 
-    def __call__(self, result: Outcome | Holds | Released, /) -> None: ...
+    def __call__(self, result: Result, /) -> None: ...

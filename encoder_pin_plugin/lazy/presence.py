@@ -35,7 +35,7 @@ class Presence:
         """Take the lock. Raises StorageError."""
         with durable.storage_errors("create", self._folder / self.name):
             durable.make_folder(self._folder)
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=5)  # who looks whether we live holds it for an instant
 
     def touch(self) -> None:
         """Show that the worker's loop turns."""

@@ -27,7 +27,7 @@ from encoder_pin_plugin.lazy.hold import Holder
 from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released
+from encoder_pin_plugin.lazy.ports import Outcome, Result
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.retry import Breaker
 from encoder_pin_plugin.lazy.spool import Spool
@@ -81,8 +81,8 @@ class Worker:
         self._intake = Intake(self._spool, self._alarms, self._clock)
         self._presence = Presence(settings.data_dir)
         self._breaker = Breaker(random or Random())  # noqa: S311 - spreads load, guards nothing
-        self._posted: queue.SimpleQueue[Outcome | Holds | Released] = queue.SimpleQueue()
-        self._unwritten: list[Outcome | Holds | Released] = []
+        self._posted: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._unwritten: list[Result] = []
         self._ledger: Ledger | None = None
         self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._due: dict[str, float] = {}
@@ -198,7 +198,7 @@ class Worker:
 
     def _keep_house(self, ledger: Ledger) -> None:
         self._every(1.0, "clock", lambda: self._dispatch.mind_the_clock(ledger))
-        self._every(1.0, "sweep", lambda: self._intake.sweep(ledger))
+        self._every(1.0, "sweep", lambda: self._dispatch.sweep(ledger, self._intake))
         self._every(5.0, "presence", lambda: self._take_over(ledger))
         self._every(30.0, "leases", lambda: self._dispatch.renew(ledger))
         self._every(3600.0, "reconcile", lambda: self._intake.reconcile(ledger))
@@ -251,7 +251,7 @@ class Worker:
         may_not = not self._settings.enable_local_fallback
         return step.state is State.PENDING and may_not and step.attempts >= self._settings.local_fallback_threshold
 
-    def _post(self, result: Outcome | Holds | Released, /) -> None:
+    def _post(self, result: Result, /) -> None:
         self._posted.put(result)
         self._wake.set()
 
