@@ -77,7 +77,7 @@ def test_imports_point_downwards(path: Path) -> None:
         for line, module in imports(path)
         if room_of(module) != own and room_of(module) not in ROOMS[own]
     ]
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_contract_stands_on_pluggy_and_the_standard_library_alone() -> None:
@@ -142,7 +142,7 @@ def test_what_is_public_is_documented() -> None:
         if not any(part.startswith("_") for part in name.split(".")) and not ast.get_docstring(node)
         if "." not in name or not (speaks_for_itself(node) or name.partition(".")[2] in promised())
     ]
-    assert not silent
+    assert not silent, "\n".join(silent)
 
 
 def test_nothing_prints_and_nothing_is_decided_by_an_assertion() -> None:
@@ -153,7 +153,7 @@ def test_nothing_prints_and_nothing_is_decided_by_an_assertion() -> None:
         if isinstance(node, ast.Assert)
         or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print")
     ]
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
 
 
 WATCH = """
