@@ -128,6 +128,11 @@ class Service:
             logger.warning("{}", text)
         return Worker(self.settings, Nodes(supernode=self.supernode, local=self.local), plugins)
 
+    def foreground(self, manager: pluggy.PluginManager) -> Worker:
+        """A worker that the caller runs itself; `start` starts no second one beside it. Raises InvalidSettings."""
+        self._worker, self._worker_pid = self.worker(manager), os.getpid()
+        return self._worker
+
     def start(self, manager: pluggy.PluginManager) -> None:
         """Start the worker in a daemon thread of this process; wrong settings are said, and stop only the worker."""
         if self._worker is not None and self._worker_pid == os.getpid():

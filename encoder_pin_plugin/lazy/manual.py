@@ -1,0 +1,43 @@
+"""What a person may do to a job beside the workers: have it tried now, or reject it.
+
+Each is one transaction that a worker's lease cannot undo: a rejected job's epoch is raised, so that the late result of
+an attempt under way is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.lazy.pins import State
+
+if TYPE_CHECKING:
+    from encoder_pin_plugin.lazy.ledger import Ledger
+
+_HURRY = "UPDATE job SET next_at=:now WHERE key=:key AND closed_at IS NULL"
+
+_REJECT = """
+UPDATE job SET state=:state, error=:why, closed_at=:now, epoch=epoch+1, owner=NULL, lease_until=NULL, release_at=NULL
+WHERE key=:key AND closed_at IS NULL
+"""
+
+
+def hurry(ledger: Ledger, key: str, now: int) -> bool:
+    """Make an open job due at `now` (wall-clock milliseconds); False where it is open no more.
+
+    Raises: LedgerError.
+    """
+    with ledger.transaction() as db:
+        return db.execute(_HURRY, {"key": key, "now": now}).rowcount == 1
+
+
+def reject(ledger: Ledger, key: str, why: str, now: int) -> bool:
+    """Close an open job as rejected, its files being set aside already; False where it is open no more.
+
+    Raises: LedgerError.
+    """
+    with ledger.transaction() as db:
+        row = {"key": key, "why": why, "now": now, "state": State.REJECTED}
+        if db.execute(_REJECT, row).rowcount == 0:
+            return False
+        db.execute("UPDATE submission SET closed=1 WHERE key=?", (key,))
+        return True
