@@ -75,6 +75,8 @@ class Registry:
     def _register(self, plugin: object, info: PluginInfo) -> PluginInfo:
         try:
             faults = find_faults(plugin, self._pluggy)
+            if not faults and (other := self._pluggy.get_name(plugin)) is not None:
+                faults = [f"it is registered already, as {other!r}"]
             if not faults and self._pluggy.register(plugin, info.name) is None:
                 return self._block(info, "blocked through pluggy by the host")
         except Exception as error:  # noqa: BLE001 - even looking at a plugin runs its code
