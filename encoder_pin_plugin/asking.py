@@ -89,7 +89,8 @@ class Plugins:
         receipt = self._ask("on_local_fallback", ArchiveReceipt, accept, fallback=fallback)
         if receipt is None:
             raise EncoderPinError("no plugin archives: is the plugin 'pin' blocked?")
-        return Archived(receipt=receipt.result, line=record.line())
+        standing = self._archive.find(*record.key)
+        return Archived(receipt=receipt.result, line=(standing or record).line())
 
     def succeeded(self, success: LazyPinSuccess) -> None:
         """Tell the observers."""

@@ -15,7 +15,7 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import EncoderPinError
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
 from encoder_pin_plugin.lazy.pool import Pool
-from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released, Swept
+from encoder_pin_plugin.lazy.ports import Holds, Outcome, Swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.lazy.hold import Holder
     from encoder_pin_plugin.lazy.intake import Intake
     from encoder_pin_plugin.lazy.ledger import Ledger
-    from encoder_pin_plugin.lazy.ports import Post
+    from encoder_pin_plugin.lazy.ports import Note, Post
     from encoder_pin_plugin.lazy.retry import Breaker
     from encoder_pin_plugin.nodes.base import PinNode
     from encoder_pin_plugin.settings import Settings
@@ -39,6 +39,8 @@ HOLDS_AT_ONCE = 100
 RELEASE_GAP = 60_000
 """Milliseconds between the two proofs that a release needs."""
 RELEASE_AGAIN = 3_600_000
+PLUGINS = 20
+"""How many hanging site plugins a task may meet before it is itself taken to hang."""
 HOLD_AGAIN = 60.0
 """Seconds after which a local node that did not answer is asked again to hold."""
 
@@ -97,7 +99,7 @@ class Dispatch:
         self._claim_holds(ledger)
         self._claim_releases(ledger, now)
 
-    def note(self, ledger: Ledger, result: Holds | Released | Swept) -> None:
+    def note(self, ledger: Ledger, result: Note) -> None:
         """Write down what became of holding, releasing and sweeping."""
         if isinstance(result, Holds):
             self._holding = False
@@ -151,6 +153,8 @@ class Dispatch:
                 logger.error("job {} hangs in a node or plugin: its result will be dropped", item.pin.job.job_id)
                 (self._attempt_pool if item.attempt else self._fallback_pool).abandon()
                 del self._in_flight[key]
+                if item.attempt:
+                    self._breaker.failed(Reason.TIMEOUT, now)
         ledger.renew(self._owner, self._in_flight, self._clock.wall(), LEASE)
 
     def mind_the_clock(self, ledger: Ledger) -> None:
@@ -247,6 +251,5 @@ class Dispatch:
         self._post(Outcome(step=step))
 
     def _start(self, pin: LazyPin, *, attempt: bool) -> None:
-        settings = self._settings
-        time = settings.lazy_pin_timeout + 3 * settings.plugin_timeout * 10 + 120.0
-        self._in_flight[pin.key] = _InFlight(pin=pin, attempt=attempt, until=self._clock.steady() + time)
+        until = self._clock.steady() + 2 * self._settings.lazy_pin_timeout + PLUGINS * self._settings.plugin_timeout
+        self._in_flight[pin.key] = _InFlight(pin=pin, attempt=attempt, until=until)

@@ -32,7 +32,24 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LazyPin:
-    """One job's row. Times in wall-clock milliseconds; `attempts` are those that count, `tries` all of them."""
+    """One job's row. Times in wall-clock milliseconds.
+
+    Args:
+        key: names the job.
+        job: what the host reported.
+        state: where it is in its life.
+        received_at: since when it waits: its completion, or when it was taken in where that lies in the future.
+        next_at: when its next turn is.
+        attempts, tries: failed attempts that count, and all of them.
+        first_tried_at: when the first one began.
+        reason, error: of the last failure.
+        fallbacks: how often the local fallback failed.
+        hold: who pinned the CID on the local node: "ours", "theirs", "none", "released", None for not asked yet.
+        epoch, owner: the lease.
+        whole_at: when the supernode was first found to have every block of a held CID.
+        line: its line in the archive.
+        closed_at: when it came to its end.
+    """
 
     key: str
     job: CompletedJob

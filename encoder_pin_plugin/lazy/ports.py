@@ -100,7 +100,8 @@ class Swept:
     nonces: tuple[str, ...]
 
 
-Result = Outcome | Holds | Released | Swept
+Note = Holds | Released | Swept
+Result = Outcome | Note
 
 
 class Post(Protocol):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OPEN = """
 INSERT INTO job (key, cid, job_id, size_mb, type, node_id, completed_at, received_at, state, next_at)
-VALUES (:key, :cid, :job_id, :size_mb, :type, :node_id, :completed_at, :now, 'pending', :now)
+VALUES (:key, :cid, :job_id, :size_mb, :type, :node_id, :completed_at, min(:completed_at, :now), 'pending', :now)
 ON CONFLICT (key) DO UPDATE SET
     size_mb=coalesce(job.size_mb, excluded.size_mb), type=coalesce(job.type, excluded.type),
     state=CASE WHEN closed_at IS NULL THEN state ELSE 'pending' END,

@@ -27,7 +27,7 @@ from encoder_pin_plugin.lazy.hold import Holder
 from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.lazy.ports import Outcome, Result
+from encoder_pin_plugin.lazy.ports import Note, Outcome, Result
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.retry import Breaker
 from encoder_pin_plugin.lazy.spool import Spool
@@ -82,7 +82,8 @@ class Worker:
         self._presence = Presence(settings.data_dir)
         self._breaker = Breaker(random or Random())  # noqa: S311 - spreads load, guards nothing
         self._posted: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._unwritten: list[Result] = []
+        self._outcomes: list[Outcome] = []
+        self._notes: list[Note] = []
         self._ledger: Ledger | None = None
         self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._due: dict[str, float] = {}
@@ -217,17 +218,16 @@ class Worker:
 
     def _write_down(self, ledger: Ledger) -> None:
         while not self._posted.empty():
-            self._unwritten.append(self._posted.get())
-        if not self._unwritten:
-            return
-        outcomes = [result for result in self._unwritten if isinstance(result, Outcome)]
-        done = {step.pin.key for step in ledger.commit((outcome.step for outcome in outcomes), self._clock.wall())}
-        for result in self._unwritten:
-            if not isinstance(result, Outcome):
-                self._dispatch.note(ledger, result)
-        self._unwritten.clear()
-        for outcome in outcomes:
-            self._learn(outcome, written=outcome.step.pin.key in done)
+            result = self._posted.get()
+            (self._outcomes if isinstance(result, Outcome) else self._notes).append(result)  # type: ignore[arg-type]
+        if self._outcomes:
+            done = {step.pin.key for step in ledger.commit((it.step for it in self._outcomes), self._clock.wall())}
+            outcomes, self._outcomes = self._outcomes, []
+            for outcome in outcomes:
+                self._learn(outcome, written=outcome.step.pin.key in done)
+        while self._notes:
+            self._dispatch.note(ledger, self._notes[0])
+            del self._notes[0]
 
     def _learn(self, outcome: Outcome, *, written: bool) -> None:
         self._dispatch.ended(outcome.step.pin.key)
