@@ -35,7 +35,7 @@ def job_id(value: object, keep: Keep) -> str:
         half = MAX_JOB_ID_LENGTH // 2 - 1
         keep("job_id", value, f"job_id is longer than {MAX_JOB_ID_LENGTH} characters")
         return f"{clean[:half]}…{clean[-half:]}"
-    if clean != value:
+    if not isinstance(value, str) or clean != value:
         keep("job_id", value, "job_id was no text, or had characters that cannot be printed or spaces around it")
     return clean
 
@@ -78,7 +78,7 @@ def node_id(value: object, keep: Keep) -> str | None:
         return None
     text = value if isinstance(value, str) else as_text(value)
     clean = _NOT_PRINTABLE.sub("\ufffd", text).strip()[:MAX_JOB_ID_LENGTH]
-    if clean != value:
+    if not isinstance(value, str) or clean != value:
         keep("node_id", value, "node_id was no text, was too long, or had characters that cannot be printed")
     return clean or None
 
