@@ -9,7 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
+from loguru import logger
 
+from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.settings import (
     Credentials,
     Secret,
@@ -114,3 +116,22 @@ def test_a_credentials_file_of_no_use_is_refused_without_its_text(tmp_path: Path
 def test_a_credentials_file_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(private_file(tmp_path / "token", "bearer:x"), 12345, 12345)
     assert "belongs to another user" in refused(tmp_path, IPFS_API_AUTH_FILE="token")
+
+
+def test_a_traceback_with_the_values_of_variables_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPFS_API_AUTH", "hunter2")
+    monkeypatch.setenv("IPFS_API_ADDR", "http://me:hunter2@node")
+    private_file(tmp_path / "token", "hunter2")
+    monkeypatch.setenv("THREESPEAK_IPFS_AUTH_FILE", str(tmp_path / "token"))
+    lines: list[str] = []
+    handler = logger.add(lines.append, diagnose=True, backtrace=True)
+    try:
+        load_settings(folder=tmp_path)
+    except InvalidSettings:
+        logger.exception("settings")
+    finally:
+        logger.remove(handler)
+    assert "InvalidSettings" in lines[0]
+    assert "hunter2" not in lines[0]
