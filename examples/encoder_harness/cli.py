@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from encoder_hookspecs import JobNotRecorded
+from encoder_pin_plugin.errors import InvalidSettings
+from encoder_pin_plugin.settings import load_settings
 from examples.encoder_harness.errors import HarnessError
 from examples.nodes import NodeError
 
 if TYPE_CHECKING:
     from examples.encoder_harness.faults import Fault
 
+_SECONDS = click.FloatRange(min=0, max=1e6)
 _FOLDER = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -49,14 +53,17 @@ def demo(folder: Path | None) -> None:
 @click.option("--make", type=click.IntRange(0, 1000), default=0, help="Make so many test videos as well.")
 @_FOLDER
 @click.option("--supernode", type=click.Choice(["up", "down", "slow", "flapping"]), default="up", show_default=True)
-@click.option("--back-after", type=float, metavar="SECONDS", help="The supernode is well again after so long.")
-@click.option("--kill-after", type=float, metavar="SECONDS", help="kill -9 the encoder after so long; start it again.")
+@click.option("--back-after", type=_SECONDS, metavar="SECONDS", help="The supernode is well again after so long.")
+@click.option(
+    "--kill-after", type=_SECONDS, metavar="SECONDS", help="kill -9 the encoder after so long; start it again."
+)
 @click.option("--backoff", default="2,4,8", show_default=True, help="LAZY_PIN_BACKOFF, short enough to watch.")
-@click.option("--wait", type=float, default=300.0, show_default=True, help="Seconds for all jobs to settle.")
+@click.option("--wait", type=_SECONDS, default=300.0, show_default=True, help="Seconds for all jobs to settle.")
 def run(videos: tuple[Path, ...], make: int, folder: Path | None, supernode: Fault, **options: object) -> None:
     """Encode VIDEOS on real nodes, with the faults you want to see, and watch what becomes of each job.
 
-    A folder that was used before is taken up where it was left. Exit 0 when every job is pinned or archived.
+    A folder that was used before is taken up where it was left; with nothing to do, one test video is made.
+    Exit 0 when every job is pinned or archived.
 
     \b
     Examples:
@@ -66,13 +73,15 @@ def run(videos: tuple[Path, ...], make: int, folder: Path | None, supernode: Fau
     """
     from examples.encoder_harness.run import Options, run_encoder
 
-    if not videos and not make:
-        make = 1
     if options["back_after"] is not None and supernode == "up":
         supernode = "down"
     for video in videos:
         if not video.is_file():
             raise click.UsageError(f"no video at {video}: check the path")
+    try:
+        load_settings({**os.environ, "LAZY_PIN_BACKOFF": str(options["backoff"])})
+    except InvalidSettings as error:
+        raise click.UsageError(str(error)) from error
     chosen = Options(videos=videos, make=make, supernode=supernode, **options)  # type: ignore[arg-type]
     sys.exit(run_encoder((folder or Path("run")).absolute(), chosen))
 
@@ -91,6 +100,6 @@ def main() -> None:
     """The command line, with every foreseen failure in words: 0 done, 1 not so or not done, 2 wrong usage."""
     try:
         cli(prog_name="python -m examples.encoder_harness")
-    except (HarnessError, NodeError, JobNotRecorded) as error:
+    except (HarnessError, NodeError, JobNotRecorded, InvalidSettings) as error:
         click.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, InvalidSettings) else 1)

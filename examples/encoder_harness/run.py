@@ -46,6 +46,8 @@ def run_encoder(folder: Path, options: Options) -> int:
     jobs = Jobs(folder / "jobs")
     for video in (*options.videos, *[None] * options.make):
         jobs.add(video)
+    if not jobs.all():
+        jobs.add()
     click.echo("starting the encoder's Kubo and the supernode, a second one")
     with open_workplace(folder, say=click.echo) as place:
         settings = place.settings(backoff=options.backoff)

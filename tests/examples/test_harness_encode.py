@@ -47,9 +47,7 @@ def test_the_master_playlist_names_both_renditions_with_their_sizes(encoded: Pat
 
 
 @pytest.mark.parametrize("rendition", RENDITIONS, ids=lambda r: r.name)
-def test_each_rendition_is_whole_and_its_segments_are_transport_streams(
-    encoded: Path, rendition: Rendition
-) -> None:
+def test_each_rendition_is_whole_and_its_segments_are_transport_streams(encoded: Path, rendition: Rendition) -> None:
     playlist = encoded / rendition.name / "index.m3u8"
     text = playlist.read_text()
     assert text.rstrip().endswith("#EXT-X-ENDLIST")
@@ -96,9 +94,7 @@ def test_a_video_without_sound_is_encoded(tmp_path: Path) -> None:
     assert "avc1" in (encode(silent, tmp_path / "hls").folder / MASTER).read_text()
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"this is no video", b"\x00" * 100_000], ids=["empty", "text", "zeros"]
-)
+@pytest.mark.parametrize("content", [b"", b"this is no video", b"\x00" * 100_000], ids=["empty", "text", "zeros"])
 def test_what_is_no_video_is_refused_with_ffmpegs_words(tmp_path: Path, content: bytes) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(content)
@@ -120,9 +116,7 @@ def test_a_failure_of_ffmpeg_shows_the_end_of_its_log_and_where_it_is(tmp_path: 
     assert "nosuchfilter" in str(caught.value)
 
 
-def test_an_encoding_that_is_interrupted_leaves_neither_ffmpeg_nor_folder(
-    video: Path, tmp_path: Path
-) -> None:
+def test_an_encoding_that_is_interrupted_leaves_neither_ffmpeg_nor_folder(video: Path, tmp_path: Path) -> None:
     class CtrlCError(Exception):
         pass
 
@@ -144,9 +138,7 @@ def test_ffmpeg_path_wins_and_must_be_a_program(monkeypatch: pytest.MonkeyPatch,
         find_ffmpeg()
 
 
-def test_ffmpeg_is_found_on_path_before_the_packaged_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_ffmpeg_is_found_on_path_before_the_packaged_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("FFMPEG_PATH", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     packaged = find_ffmpeg()
