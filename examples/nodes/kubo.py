@@ -92,10 +92,10 @@ class KuboDaemon(LocalNode):
             self.rpc("block/rm", cid, force=True)  # for Kubo's cache of what it has; refused if it is pinned
         kubo_repo.remove_block_file(self.binary, self.repo, cid)
 
-    def command(self, *arguments: str, timeout: float = 60) -> str:
-        """Run the `ipfs` program on this node's repository; what it printed."""
+    def command(self, name: str, *arguments: str, timeout: float = 60) -> str:
+        """Run a command of the `ipfs` program on this node's repository; what it printed."""
         secret = [f"--api-auth={self._rpc.secret}"] if self._rpc.secret else []
-        return kubo_repo.run(self.binary, self.repo, *arguments, *secret, timeout=timeout)
+        return kubo_repo.run(self.binary, self.repo, name, *secret, *arguments, timeout=timeout)
 
     @property
     def _rpc(self) -> KuboRpc:
