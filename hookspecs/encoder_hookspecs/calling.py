@@ -63,7 +63,8 @@ class PluginFailure:
     error: BaseException | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin!r}, {self.hook}: {self.what} (after {self.seconds:.2f} s)"
+        took = f" (after {self.seconds:.2f} s)" if self.seconds else ""
+        return f"plugin {self.plugin!r}, {self.hook}: {self.what}{took}"
 
 
 Report = Callable[[PluginFailure], None]

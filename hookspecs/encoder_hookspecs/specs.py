@@ -9,7 +9,9 @@ A plugin is any object with methods (or a module with functions) that carry the 
 - **One at a time, alone.** `EncoderManager` and the worker call one plugin after the other, each with its own copy of
   the event. What raises, calls `sys.exit`, returns something else than the hook asks for, or does not return within the
   time limit (`PLUGIN_TIMEOUT`) is named in the log, its late result is dropped, and the next plugin is called. A host
-  that calls the hooks through plain pluggy gets pluggy's rule instead: what one implementation raises ends the call.
+  that calls the hooks through plain pluggy gets pluggy's rule instead: what one implementation raises ends the call and
+  reaches the host. The job is recorded by then, unless the culprit is a `wrapper=True, tryfirst=True` of a plugin that
+  was registered after the defaults and raises before its `yield`: pluggy calls nobody before that one.
 - **Synchronous.** Hooks are called, never awaited: an `async def` implementation is refused.
 - **No order.** Nothing is promised about who comes first, but that the default implementations, the plugin named `pin`,
   record a finished job before anybody else hears of it, and are asked last everywhere else.
