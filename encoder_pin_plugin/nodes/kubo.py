@@ -19,6 +19,7 @@ from encoder_pin_plugin.nodes.address import NodeAddress, parse_address
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cid import parse_cid
 from encoder_pin_plugin.nodes.kubo_errors import OddReply, said
+from encoder_pin_plugin.nodes.kubo_names import tells_names, with_our_names
 from encoder_pin_plugin.nodes.kubo_pin import check_pins, follow_pin
 from encoder_pin_plugin.nodes.kubo_questions import ask_pinned, ask_whole
 from encoder_pin_plugin.nodes.kubo_wire import KuboWire
@@ -59,6 +60,7 @@ class KuboNode:
         self.where: NodeAddress = parse_address(address)
         self.wire = KuboWire(self.where, auth)
         self.patience = patience
+        self._version = ""
 
     def __repr__(self) -> str:
         return f"KuboNode({self.where.text!r})"
@@ -87,7 +89,10 @@ class KuboNode:
             return "Kubo, which does not show its version"
 
     def pinned(self, cids: Sequence[str], *, names: bool = False) -> Mapping[str, Told]:
-        return ask_pinned(self.wire, cids, names=names, seconds=self.patience.ask)
+        told = ask_pinned(self.wire, cids, names=names, seconds=self.patience.ask)
+        if names and any(answer.yes and not answer.name for answer in told.values()) and not self._tells_names():
+            return with_our_names(self.wire, told, seconds=self.patience.ask)
+        return told
 
     def pin(
         self, cid: str, *, name: str = PIN_NAME, limits: Limits, progress: Callable[[int], None] | None = None
@@ -125,6 +130,14 @@ class KuboNode:
         if dag is None:
             return None, None
         return dag, self._content_type(parse_cid(cid).text)
+
+    def _tells_names(self) -> bool:
+        if not self._version:
+            try:
+                self._version = self.ping()
+            except NodeError:
+                return True
+        return tells_names(self._version)
 
     def _content_type(self, cid: str) -> ContentType | None:
         try:

@@ -20,6 +20,7 @@ from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.base import Answer, DagSize, Told, Whole
 from encoder_pin_plugin.nodes.cid import canonical
 from encoder_pin_plugin.nodes.kubo_errors import OddReply, said
+from encoder_pin_plugin.nodes.kubo_wire import call_directly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ def ask_whole(wire: KuboWire, cids: Sequence[str], *, seconds: float) -> dict[st
     def ask(batch: Sequence[str]) -> dict[str, Whole]:
         return wire.ask(
             f"dag/stat of {_in_words(batch)}",
-            lambda kubo: _read_dags(_call(kubo, "/dag/stat", batch, options), batch),
+            lambda kubo: _read_dags(call_directly(kubo, "dag/stat", batch, options), batch),
             seconds=seconds,
             body=_room(batch),
         )
@@ -156,14 +157,6 @@ def _in_words(batch: Sequence[str]) -> str:
 def _room(batch: Sequence[str]) -> int:
     """Bytes that an answer about so many CIDs may have: names of 255 bytes may be escaped sixfold."""
     return 16384 + 2048 * len(batch)
-
-
-def _call(kubo: Any, command: str, cids: Sequence[str], options: Mapping[str, str]) -> Any:
-    """A call that ipfshttpclient has no method for; its one answer."""
-    items = kubo._client.request(command, cids, decoder="json", opts=options)  # noqa: SLF001 - see the docstring
-    if len(items) != 1:
-        raise OddReply(f"{len(items)} answers in place of one")
-    return items[0]
 
 
 _SILENT = "the node answered without a word about this CID"

@@ -14,10 +14,10 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encoder_pin_plugin.nodes.kubo_errors import as_node_error, failures
+from encoder_pin_plugin.nodes.kubo_errors import OddReply, as_node_error, failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from encoder_pin_plugin.nodes.address import NodeAddress
     from encoder_pin_plugin.nodes.transport import Watch
@@ -117,6 +117,14 @@ class KuboWire:
             with self._lock:
                 self._all.add(line)
         return line
+
+
+def call_directly(kubo: Any, command: str, args: Sequence[str], options: Mapping[str, str]) -> Any:
+    """A call that ipfshttpclient has no method for, or a broken one; its one answer, as JSON."""
+    items = kubo._client.request(command, args, decoder="json", opts=options)  # noqa: SLF001 - no public way
+    if len(items) != 1:
+        raise OddReply(f"{len(items)} answers in place of one")
+    return items[0]
 
 
 class _Line:

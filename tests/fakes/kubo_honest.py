@@ -5,6 +5,7 @@ tests/real/test_kubo_node.py asks a real node and the fake the same questions an
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ class Content:
     blocks: int = 4
     size: int = 6153
     kind: str = "directory"
+    links: int = 1
     missing: bool = False
 
 
@@ -57,7 +59,7 @@ def _pin_add_missing(talk: Talk) -> None:
     talk.node.pins.pop(talk.cid, None)  # an existing pin is dropped before the walk
     match = re.fullmatch(r"(\d+)(ms|s)", talk.call.options.get("timeout", "3600s"))
     if not match:
-        return talk.send(200, b"")
+        return talk.send(200, b"", "")
     seconds = int(match[1]) / (1000 if match[2] == "ms" else 1)
     if talk.call.options.get("progress") != "true":
         return None if talk.wait(seconds) else talk.error("pin: context deadline exceeded")
@@ -67,13 +69,13 @@ def _pin_add_missing(talk: Talk) -> None:
 
 
 def _heartbeats(talk: Talk, seconds: float) -> None:
-    for beat in range(int(2 * seconds) - 1):
+    for beat in range(math.ceil(2 * seconds) - 1):
         if talk.wait(0.5):
             return None
         if beat == 0:
             talk.start_stream()
         talk.item({})
-    return None if talk.wait(0.4) else talk.end("context deadline exceeded")
+    return None if talk.wait(0.3) else talk.end("context deadline exceeded")
 
 
 def _pin_rm(talk: Talk) -> None:
@@ -99,7 +101,7 @@ def _files_stat(talk: Talk) -> None:
     if content.missing:
         return talk.error(f"block was not found locally (offline): ipld: could not find {talk.cid}")
     return talk.json(
-        {"Hash": talk.cid, "Size": 0, "CumulativeSize": content.size, "Blocks": content.blocks, "Type": content.kind}
+        {"Hash": talk.cid, "Size": 0, "CumulativeSize": content.size, "Blocks": content.links, "Type": content.kind}
     )
 
 

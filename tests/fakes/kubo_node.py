@@ -116,7 +116,8 @@ class Talk:
 
     def start(self, status: int, kind: str, **headers: str) -> None:
         self.handler.send_response(status)
-        self.handler.send_header("Content-Type", kind)
+        if kind:
+            self.handler.send_header("Content-Type", kind)
         for name, value in headers.items():
             self.handler.send_header(name.replace("_", "-").title(), value)
         self.handler.end_headers()
