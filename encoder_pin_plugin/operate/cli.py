@@ -23,8 +23,11 @@ COMMANDS = (
     ("work", "work_command:work"),
     ("status", "status_command:status"),
     ("jobs", "job_commands:jobs"),
-    # ("retry", "act_commands:retry"),
-    # ("reject", "act_commands:reject"),
+    ("retry", "act_commands:retry"),
+    ("reject", "act_commands:reject"),
+    ("archive", "archive_commands:archive"),
+    ("plugins", "plugin_commands:plugins"),
+    ("settings", "settings_command:settings"),
 )
 """Every command in the order of the help page: its name, and the module of this package and the object in it."""
 

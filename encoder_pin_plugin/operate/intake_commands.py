@@ -38,7 +38,6 @@ def submit(operator: Operator, /, cid: str, as_json: bool, **fields: str | None)
     from encoder_pin_plugin.operate.output import say, say_json
 
     log_of_a_command(operator.verbose)
-    logger.disable("encoder_pin_plugin.lazy.spool")  # says the same as the error that we show
     job = _job(cid, fields)
     settings, wrong = operator.settings_or_why()
     if wrong:

@@ -26,9 +26,10 @@ STATES = ("open", "arrived", "pending", "falling_back", "overdue", "pinned", "ar
 @json_option
 @pass_operator
 def jobs(operator: Operator, as_json: bool, state: str | None, cid: str | None, limit: int) -> None:
-    """List jobs, the one that waits longest first: what happened to each, and what comes next.
+    """List jobs, the one that waits longest first.
 
-    A job is "arrived" until a worker has seen its file, "overdue" when it is open for longer than FALLBACK_AFTER.
+    What happened to each, and what comes next. A job is "arrived" until a worker has seen its file, and "overdue" when
+    it is open for longer than FALLBACK_AFTER.
 
     \b
     Examples:

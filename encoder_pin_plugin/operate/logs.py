@@ -18,8 +18,8 @@ _FULL = "<dim>{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z</dim> <level>{level: <8}</leve
 
 
 def log_of_a_command(verbose: int) -> None:
-    """What a short command logs: warnings on stderr, more with `-v`."""
-    _handlers(_LEVELS[min(verbose, 2)], _BRIEF)
+    """What a short command logs: warnings on stderr, more with `-v`; an error is shown by the command itself."""
+    _handlers(_LEVELS[min(verbose, 2)], _BRIEF, without="NOT RECORDED")
 
 
 def log_of_a_service(verbose: int, file: Path | None) -> None:
@@ -39,13 +39,16 @@ def log_of_a_service(verbose: int, file: Path | None) -> None:
         logger.warning("no log in {}: {}; it goes to stderr alone", file, error.strerror or error)
 
 
-def _handlers(level: str, form: str) -> None:
+def _handlers(level: str, form: str, *, without: str | None = None) -> None:
     from loguru import logger
 
     logger.remove()
     logger.configure(patcher=_make_harmless)
     colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    logger.add(sys.stderr, format=form, level=level, diagnose=False, backtrace=False, colorize=colours)
+    logger.add(
+        sys.stderr, format=form, level=level, diagnose=False, backtrace=False, colorize=colours,
+        filter=lambda record: without is None or not record["message"].startswith(without),
+    )  # fmt: skip
 
 
 def _make_harmless(record: Record) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 def say(text: str = "", *, colour: str | None = None, bold: bool = False) -> None:
@@ -40,6 +42,18 @@ def one_line(text: str, limit: int = 300) -> str:
 
     line = plain(" ".join(text.split()))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show a person that something takes its time; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(harmless(text)):
+        yield
 
 
 def columns(rows: Sequence[Sequence[str]], *, gap: str = "  ") -> list[str]:

@@ -22,7 +22,7 @@ class RejectedFile:
     Args:
         path: of the file.
         why: it is there.
-        age_seconds: since it was written.
+        age_seconds: since it was set aside.
     """
 
     path: Path
@@ -41,8 +41,17 @@ def rejected_files(spool: Spool) -> list[RejectedFile]:
     found = []
     for path in spool.rejects():
         try:
-            age = now - path.lstat().st_mtime
+            age = now - _when(path)
         except FileNotFoundError:
             continue
         found.append(RejectedFile(path=path, why=spool.why(path), age_seconds=max(age, 0.0)))
     return sorted(found, key=lambda it: -it.age_seconds)
+
+
+def _when(path: Path) -> float:
+    """When the file was set aside: its reason was written then. Raises FileNotFoundError where the file is gone."""
+    written = path.lstat().st_mtime
+    try:
+        return path.with_name(f"{path.name}.why").lstat().st_mtime
+    except FileNotFoundError:
+        return written

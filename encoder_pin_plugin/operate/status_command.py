@@ -25,9 +25,10 @@ _WIDTH = 11
 @click.option("--no-nodes", is_flag=True, help="Do not ask the nodes whether they answer.")
 @pass_operator
 def status(operator: Operator, as_json: bool, no_nodes: bool) -> None:
-    """Say how things stand: jobs, archive, worker, nodes, and what needs a person (then the exit code is 1).
+    """Say how things stand, and what needs a person.
 
-    Changes nothing; works while the worker runs, and without one.
+    Jobs, archive, worker, nodes. Exit code 1 where something needs a person. Changes nothing; works while the worker
+    runs, and without one.
 
     \b
     Examples:
@@ -88,10 +89,10 @@ def _job_lines(report: Report) -> Iterator[str]:
             f" {jobs.overdue} overdue, {jobs.in_flight} in flight"
         )
         yield from _open_lines(jobs)
-    by_hand = f" and {report.rejected_by_hand} by hand" if report.rejected_by_hand else ""
-    rejected = "?" if report.rejected is None else f"{report.rejected}{by_hand}"
+    by_hand = f" (and {report.rejected_by_hand} by hand)" if report.rejected_by_hand else ""
+    rejected = "?" if report.rejected is None else report.rejected
     done = "" if jobs is None else f"{jobs.pinned:,} pinned, {jobs.archived:,} archived, "
-    yield f"finished: {done}{rejected} rejected{_last_pinned(jobs)}"
+    yield f"finished: {done}{rejected} rejected{by_hand}{_last_pinned(jobs)}"
 
 
 def _open_lines(jobs: JobsReport) -> Iterator[str]:

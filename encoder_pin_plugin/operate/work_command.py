@@ -51,6 +51,8 @@ def work(operator: Operator, drain: bool, log_file: Path) -> None:
     worker = ours.service.foreground(manager.pluggy)
     manager.on_encoder_start()
     logger.info("works on {}", settings.data_dir)
+    if settings.supernode_missing:
+        logger.warning("no supernode is configured (THREESPEAK_IPFS_ENDPOINT): jobs fall back after FALLBACK_AFTER")
     left = _run(worker, drain=drain)
     manager.on_encoder_stop(PATIENCE)
     logger.info("stopped, {} open", count(left, "job"))

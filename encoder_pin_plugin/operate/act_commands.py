@@ -1,0 +1,165 @@
+"""`retry` and `reject`: what a person does to one job. The files are moved first, the ledger follows: a crash between
+the two leaves the job open, and never lost."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import click
+
+from encoder_pin_plugin.operate.context import Operator, pass_operator
+from encoder_pin_plugin.operate.failures import Failure
+from encoder_pin_plugin.operate.output import duration, say, warn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from encoder_pin_plugin.lazy.ledger import Ledger
+    from encoder_pin_plugin.lazy.spool import Spool
+    from encoder_pin_plugin.operate.rows import JobRow
+
+
+@click.command()
+@click.argument("job")
+@pass_operator
+def retry(operator: Operator, job: str) -> None:
+    """Have JOB tried now.
+
+    An open one without waiting for its turn, a rejected one from the beginning.
+
+    JOB is a job id, a CID, or at least six characters of the key that "encoder-pin jobs" shows.
+
+    \b
+    Example:
+      encoder-pin retry job-123
+    """
+    from encoder_pin_plugin.lazy.spool import Spool
+    from encoder_pin_plugin.operate.choose import choose_job
+
+    data_dir = operator.data_dir()
+    rows = choose_job(data_dir, job)
+    files = [row for row in rows if row.state == "rejected" and row.file]
+    for row in files:
+        _submit_again(Spool(data_dir), row)
+    if not files:
+        _retry_now(data_dir, rows)
+    _warn_if_nobody_works(data_dir)
+
+
+def _submit_again(spool: Spool, row: JobRow) -> None:
+    """Put a file that was set aside back among the new ones, as a new submission. Raises Failure, StorageError."""
+    from pathlib import Path
+
+    from encoder_pin_plugin.durable import move, storage_errors
+    from encoder_pin_plugin.errors import InvalidJobFile
+    from encoder_pin_plugin.lazy.jobfile import new_submission
+
+    path = Path(row.file or "")
+    try:
+        job = spool.read(path).job
+    except InvalidJobFile as error:
+        raise Failure(f"{path} still holds no job: {error}. Correct it, or delete it and submit the job") from error
+    spool.create()
+    with storage_errors("put back the job file", path):
+        move(path, spool.new / new_submission(job).name)
+        path.with_name(f"{path.name}.why").unlink(missing_ok=True)
+    say(f"job {job.job_id} is submitted again")
+
+
+def _retry_now(data_dir: Path, rows: list[JobRow]) -> None:
+    from encoder_pin_plugin.lazy import manual
+
+    row = next((row for row in rows if row.open), rows[0])
+    if not row.open:
+        raise Failure(_finished(row, "there is nothing to retry; submit it again to have it looked at again"))
+    if row.state == "arrived":
+        say(f"job {row.job_id} has just arrived, and is due already")
+        return
+    with closing(_ledger(data_dir)) as ledger:
+        if not manual.hurry(ledger, row.key, int(time.time() * 1000)):
+            raise Failure(f"job {row.job_id} was finished just now")
+    before = f", {duration(row.next_at / 1000 - time.time())} before its turn" if _waits(row) and row.next_at else ""
+    say(f"job {row.job_id} is in flight already" if row.in_flight else f"job {row.job_id} is due now{before}")
+
+
+def _waits(row: JobRow) -> bool:
+    return row.next_at is not None and row.next_at / 1000 > time.time()
+
+
+@click.command()
+@click.argument("job")
+@click.option("--why", default="", metavar="TEXT", help="Kept beside the job's file.")
+@pass_operator
+def reject(operator: Operator, job: str, why: str) -> None:
+    """Give JOB up; its files are kept.
+
+    It is neither pinned nor archived. Its files stay in spool/rejected, from where it can be retried.
+
+    JOB is a job id, a CID, or at least six characters of the key that "encoder-pin jobs" shows.
+
+    \b
+    Example:
+      encoder-pin reject job-123 --why "test upload, the customer deleted it"
+    """
+    from encoder_pin_plugin.lazy.spool import Spool
+    from encoder_pin_plugin.operate.choose import choose_job
+    from encoder_pin_plugin.operate.rejects import BY_HAND
+
+    data_dir = operator.data_dir()
+    rows = choose_job(data_dir, job)
+    open_rows = [row for row in rows if row.open]
+    if not open_rows:
+        raise Failure(_finished(rows[0], "there is nothing to reject"))
+    spool, reason = Spool(data_dir), f"{BY_HAND}: {why}" if why else BY_HAND
+    kept = [spool.reject(path, reason) for path in _files(spool, data_dir, open_rows)]
+    row = open_rows[0]
+    if any(row.state != "arrived" for row in open_rows):
+        _close(data_dir, row, reason)
+    say(f"rejected job {row.job_id}; kept: {', '.join(map(str, kept)) or 'no file, there was none'}")
+    if any(row.held == "ours" for row in open_rows):
+        say(f'its content stays on the local node, pinned as "encoder-pin": ipfs pin rm {row.cid} releases it')
+
+
+def _files(spool: Spool, data_dir: Path, rows: list[JobRow]) -> list[Path]:
+    """Every file of an open job; one that is lost is written again first, so that something is kept."""
+    from pathlib import Path
+
+    spool.create()
+    key = rows[0].key
+    if any(row.state != "arrived" for row in rows):
+        with closing(_ledger(data_dir)) as ledger:
+            for found in ledger.read("SELECT nonce FROM submission WHERE key=? AND closed=0", (key,)):
+                name = f"{key}.{found['nonce']}"
+                if not ((spool.open / name).exists() or (spool.new / name).exists()):
+                    spool.restore(name, ledger.body(found["nonce"])[1])
+    arrived = [Path(row.file) for row in rows if row.state == "arrived" and row.file]
+    return [*spool.open.glob(f"{key}.*"), *arrived]
+
+
+def _close(data_dir: Path, row: JobRow, why: str) -> None:
+    from encoder_pin_plugin.lazy import manual
+
+    with closing(_ledger(data_dir)) as ledger:
+        if not manual.reject(ledger, row.key, why, int(time.time() * 1000)):
+            raise Failure(f"job {row.job_id} was finished just now; the copy of its file in spool/rejected can go")
+
+
+def _finished(row: JobRow, then: str) -> str:
+    return f"job {row.job_id or row.file} is {row.state}: {then}"
+
+
+def _ledger(data_dir: Path) -> Ledger:
+    """The ledger for writing; there is one, a row of it was chosen."""
+    from encoder_pin_plugin.lazy.ledger import Ledger
+    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+
+    return Ledger(data_dir / LEDGER_NAME)
+
+
+def _warn_if_nobody_works(data_dir: Path) -> None:
+    from encoder_pin_plugin.lazy.presence import live_workers
+
+    if not live_workers(data_dir):
+        warn(f'nobody works on {data_dir}: run "encoder-pin work"')

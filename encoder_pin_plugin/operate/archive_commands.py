@@ -1,0 +1,261 @@
+"""`archive`: the JSONL file of what waits to be migrated. Is it in order, heal it, how much is it, what is in it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
+from encoder_pin_plugin.operate.output import busy, count, megabytes, one_line, say, say_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from encoder_pin_plugin.archive.checking import Checked
+    from encoder_pin_plugin.archive.jsonl import Archive
+    from encoder_pin_plugin.archive.record import ArchiveRecord
+
+_file = click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group()
+def archive() -> None:
+    """Check, heal, sum up, list the archive of fallbacks.
+
+    The archive is local-fallback-pins.jsonl in the data folder; what is migrated moves to migrated-pins.jsonl.
+
+    \b
+    Examples:
+      encoder-pin archive total
+      encoder-pin archive check
+    """
+
+
+@archive.command()
+@_file
+@json_option
+@pass_operator
+def check(operator: Operator, /, file: Path | None, as_json: bool) -> None:
+    """Look at every line; change nothing.
+
+    Of the archive and of what was migrated, or of FILE. Exit code 1 where something is not in order.
+
+    \b
+    Example:
+      encoder-pin archive check
+    """
+    archive = _archive(operator)
+    with busy("reading every line …"):
+        found = [_checked(path) for path in ([file] if file else [archive.path, archive.migrated_path])]
+    good = all(it.good for it in found)
+    if as_json:
+        say_json({"good": good, "files": [_as_dict(it) for it in found]})
+    else:
+        for it in found:
+            _show_checked(it)
+    if not good:
+        if not (as_json or file):
+            say("encoder-pin archive repair sets bad lines aside and drops doubled ones; nothing is destroyed")
+        raise click.exceptions.Exit(1)
+
+
+@archive.command()
+@click.option("--from-ledger", is_flag=True, help="Also write lines again that the ledger knows and neither file has.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@pass_operator
+def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
+    """Set bad lines aside, drop exact doubles.
+
+    Every good line stays byte for byte; bad ones go to quarantine/.
+
+    Lines that stand in no file here may have been collected (moved to another machine): only with --from-ledger are
+    they written again, from what the ledger remembers.
+
+    \b
+    Examples:
+      encoder-pin archive repair --dry-run
+      encoder-pin archive repair --from-ledger
+    """
+    archive = _archive(operator)
+    lost = list(_lost(operator, archive)) if from_ledger else []
+    if dry_run:
+        _show_plan(_checked(archive.path), lost, from_ledger=from_ledger)
+        return
+    with busy("repairing …"):
+        done = archive.repair()
+        restored = archive.restore(lost) if lost else ()
+    aside = f", set {count(done.quarantined, 'bad line')} aside in {done.quarantine_file}" if done.quarantined else ""
+    doubles = f", dropped {count(done.doubles, 'doubled line')}" if done.doubles else ""
+    say(f"{archive.path}: kept {count(done.kept, 'line')}{aside}{doubles}")
+    if done.healed is not None:
+        say(f"torn end of {count(done.healed.size, 'byte')}: {done.healed.what}")
+    if from_ledger:
+        say(f"wrote {count(len(restored), 'line')} again that the ledger knows and no file had")
+
+
+@archive.command()
+@_file
+@json_option
+@pass_operator
+def total(operator: Operator, /, file: Path | None, as_json: bool) -> None:
+    """Count the lines and sum their MB.
+
+    Of the archive, or of FILE.
+
+    \b
+    Example:
+      encoder-pin archive total
+    """
+    from encoder_pin_plugin.archive.totals import total_of
+
+    path = file or _archive(operator).path
+    with busy("counting …"):
+        found = total_of(path)
+    if as_json:
+        say_json({"path": str(path)} | asdict(found))
+        return
+    unknown = f", {found.unknown_sizes} of unknown size" if found.unknown_sizes else ""
+    invalid = f", and {count(found.invalid, 'bad line')}" if found.invalid else ""
+    say(f"{path}: {count(found.records, 'line')}, {megabytes(found.size_mb)}{unknown}{invalid}")
+
+
+@archive.command("list")
+@_file
+@click.option("--cid", metavar="CID", help="Only lines with this CID.")
+@click.option("--job-id", metavar="ID", help="Only lines of this job.")
+@click.option("--node-id", metavar="N", help="Only lines of this encoder.")
+@click.option("--since", metavar="TIME", help="Only lines from this time on: 2025-10-28, or 2025-10-28T10:30.")
+@click.option("--migrated", is_flag=True, help="What was migrated, in place of what waits.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, as they stand in the file.")
+@pass_operator
+def list_(
+    operator: Operator, /, file: Path | None, migrated: bool, limit: int | None, as_json: bool, **wanted: Any
+) -> None:
+    """List the lines in their order.
+
+    Of the archive, of what was migrated, or of FILE.
+
+    \b
+    Examples:
+      encoder-pin archive list --since 2025-10-28
+      encoder-pin archive list --json --node-id encoder-1 > encoder-1.jsonl
+    """
+    from itertools import islice
+
+    archive = _archive(operator)
+    path = file or (archive.migrated_path if migrated else archive.path)
+    records = (record for record in _records(path, follow=file is not None) if _matches(record, **wanted))
+    for record in islice(records, limit):
+        if as_json:
+            click.echo(record.line(), nl=False)
+        else:
+            for line in _lines_of(record):
+                say(line)
+
+
+def _archive(operator: Operator) -> Archive:
+    from encoder_pin_plugin.archive.jsonl import Archive
+
+    return Archive(operator.data_dir())
+
+
+def _checked(path: Path) -> Checked:
+    """What is found; an append that is under way gets the time to end."""
+    import time
+
+    from encoder_pin_plugin.archive.checking import check as look
+
+    found = look(path)
+    if found.torn:
+        time.sleep(0.5)
+        found = look(path)
+    return found
+
+
+def _as_dict(found: Checked) -> dict[str, Any]:
+    faults = [{"line": number, "fault": fault} for number, fault in found.faults]
+    extra = {"path": str(found.path), "faults": faults, "invalid": found.invalid, "good": found.good}
+    return asdict(found) | extra
+
+
+def _show_checked(found: Checked) -> None:
+    what = f"{found.path}: {count(found.lines, 'line')}, "
+    if found.good:
+        odd = f"; {count(found.odd, 'line')} with something unusual in it, read all the same" if found.odd else ""
+        say(f"{what}in order{odd}")
+        return
+    parts = {"bad": found.invalid, "doubled": found.doubles}
+    say(what + ", ".join(f"{number} {name}" for name, number in parts.items()))
+    for number, fault in found.faults:
+        say(f"  line {number}: {one_line(fault)}")
+    if found.invalid > len(found.faults):
+        say(f"  … and {found.invalid - len(found.faults)} more bad lines")
+    if found.torn:
+        say(f"  {count(found.torn, 'byte')} after the last newline: torn; the next append, or a repair, heals it")
+    for warning in found.warnings:
+        say(f"  {warning}")
+
+
+def _show_plan(found: Checked, lost: list[ArchiveRecord], *, from_ledger: bool) -> None:
+    _show_checked(found)
+    if found.good:
+        say("a repair would change nothing in it")
+    else:
+        say(
+            f"a repair would set aside {count(found.invalid, 'bad line')} and {count(found.torn, 'torn byte')}, and"
+            f" drop {count(found.doubles, 'doubled line')} where they are exact"
+        )
+    if from_ledger:
+        say(f"it would write {count(len(lost), 'line')} again from the ledger:" if lost else "no line is missing")
+        for record in lost:
+            for line in _lines_of(record):
+                say(f"  {line}")
+
+
+def _lost(operator: Operator, archive: Archive) -> Iterator[ArchiveRecord]:
+    """The lines that the ledger remembers and that stand nowhere. Raises Failure without a ledger."""
+    from encoder_pin_plugin.archive.record import parse_line
+    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+    from encoder_pin_plugin.operate.failures import Failure
+    from encoder_pin_plugin.operate.ledger_view import view_ledger
+    from encoder_pin_plugin.operate.missing import missing_lines
+
+    path = operator.data_dir() / LEDGER_NAME
+    with view_ledger(path) as ledger:
+        if ledger is None:
+            raise Failure(f"there is no ledger {path}, so nothing can be had from it; is this the data folder?")
+        for key in missing_lines(ledger, archive):
+            (row,) = ledger.rows("SELECT line FROM job WHERE key = :key", key=key)
+            yield parse_line(row["line"])
+
+
+def _records(path: Path, *, follow: bool) -> Iterator[ArchiveRecord]:
+    from encoder_pin_plugin.archive.reading import read_entries
+
+    for entry in read_entries(path, follow=follow):
+        if entry.record is not None and not entry.torn:
+            yield entry.record
+
+
+def _matches(
+    record: ArchiveRecord, *, cid: str | None, job_id: str | None, node_id: str | None, since: str | None
+) -> bool:
+    return (
+        (cid is None or record.hash == cid)
+        and (job_id is None or record.job_id == job_id)
+        and (node_id is None or record.node_id == node_id)
+        and (since is None or record.local_pin_timestamp >= since)
+    )
+
+
+def _lines_of(record: ArchiveRecord) -> Iterator[str]:
+    kind = record.type or "unknown type"
+    yield f"{record.local_pin_timestamp}  {one_line(record.job_id, 80)}  {megabytes(record.size_mb)}  {kind}"
+    target = record.extra.get("target")
+    where = f", now on {one_line(str(target), 80)}" if target else ""
+    attempts = count(record.failed_lazy_attempts, "failed attempt")
+    yield f"{'':24}  {record.hash}  on {one_line(record.node_id, 60)}, after {attempts}{where}"
