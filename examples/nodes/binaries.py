@@ -25,6 +25,8 @@ KUBO_VERSION = "0.43.0"
 OLD_KUBO_VERSION = "0.34.1"
 CLUSTER_VERSION = "1.1.6"
 
+_skipped: set[tuple[str, "Tool"]] = set()  # what was found on PATH and not used: said once in a run
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:
@@ -106,7 +108,9 @@ def _from_path(tool: Tool, say: Say) -> Path | None:
         return None
     if _is(tool, Path(found)):
         return Path(found).absolute()
-    say(f"{found} is not version {tool.version}: not used")
+    if (found, tool) not in _skipped:
+        _skipped.add((found, tool))
+        say(f"{found} is not version {tool.version}: not used")
     return None
 
 

@@ -55,7 +55,10 @@ def build_module(module: Path, package: str, target: Path, *, cache: Path, say: 
         )
     go = _find_go(_wanted_go(module / "go.mod"), cache=cache, say=say)
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.part")
+    # Our own name: the Go of a build that was killed may still be running, and write to that build's file.
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    for leftover in target.parent.glob(f".{target.name}.*.part"):
+        leftover.unlink()
     log = cache / "log" / f"build-{module.name}-{target.name}.log"
     say(
         f"building {target.name} ({module.name}) with {go}; "
