@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from encoder_hookspecs import LocalFallback
 
 TIMEOUT = (3.0, 5.0)
-"""Seconds to connect, and to wait for the answer: shorter than PLUGIN_TIMEOUT, so that the worker need not cut us off."""
+"""Seconds to connect, and to wait for the answer: less than PLUGIN_TIMEOUT, so that the worker never cuts us off."""
 
 
 def send_notice(url: str, fallback: LocalFallback) -> bool:

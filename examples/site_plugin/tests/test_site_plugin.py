@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from encoder_site_plugin import SitePlugin
@@ -19,8 +19,8 @@ from encoder_hookspecs.testing import RecordingHost, a_fallback, a_job, an_attem
 class Webhook(BaseHTTPRequestHandler):
     """Takes notices, and answers as it is told."""
 
-    notices: list[dict[str, Any]] = []
-    status = 204
+    notices: ClassVar[list[dict[str, Any]]] = []
+    status: ClassVar[int] = 204
 
     def do_POST(self) -> None:
         self.notices.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
