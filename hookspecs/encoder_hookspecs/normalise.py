@@ -77,7 +77,7 @@ def node_id(value: object, keep: Keep) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else as_text(value)
-    clean = _NOT_PRINTABLE.sub("\ufffd", text).strip()[:MAX_JOB_ID_LENGTH]
+    clean = _NOT_PRINTABLE.sub("\ufffd", text).strip()[:MAX_JOB_ID_LENGTH].strip()
     if not isinstance(value, str) or clean != value:
         keep("node_id", value, "node_id was no text, was too long, or had characters that cannot be printed")
     return clean or None

@@ -11,7 +11,7 @@ import typing
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encoder_hookspecs import CompletedJob, InvalidEvent, events, testing
@@ -95,6 +95,12 @@ def test_a_long_job_id_is_cut_in_the_middle_and_kept_whole_aside():
     assert job.raw["job_id"] == "a" * 200 + "b" * 200
 
 
+def test_a_node_id_that_is_cut_behind_a_space_stays_as_it_is_when_read_again():
+    job = a_job(node_id="n" * (MAX_JOB_ID_LENGTH - 1) + " tail")
+    assert dataclasses.replace(job) == job
+    assert job.node_id == "n" * (MAX_JOB_ID_LENGTH - 1)
+
+
 @pytest.mark.parametrize("kind", ["folder", "FILE", 7, b"file", []])
 def test_an_odd_type_becomes_unknown(kind):
     assert (a_job(type=kind).type, len(a_job(type=kind).flags)) == (None, 1)
@@ -149,6 +155,7 @@ anything = st.one_of(
 )
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(job_id=anything, size_mb=anything, kind=anything, completed_at=anything, node_id=anything)
 def test_any_fields_make_a_job_that_can_be_written_down_and_normalising_is_done_once(
     job_id, size_mb, kind, completed_at, node_id
