@@ -53,15 +53,8 @@ class NodeAddress:
         return not self.secure and not self.on_this_machine
 
     @property
-    def multiaddr(self) -> str:
-        """As ipfshttpclient takes it. A unix socket is given a name here and dialled by the transport."""
-        host, port = (self.host, self.port) if self.host else ("localhost", 80)
-        kind = "ip4" if _is_number(host, 4) else "ip6" if _is_number(host, 6) else "dns"
-        return f"/{kind}/{host}/tcp/{port}/{'https' if self.secure else 'http'}"
-
-    @property
     def url(self) -> str:
-        """Scheme, host and port, as proxies and certificates are chosen by."""
+        """Scheme, host and port. A unix socket has the name localhost here, and is dialled by the transport."""
         host = f"[{self.host}]" if ":" in self.host else self.host or "localhost"
         return f"{'https' if self.secure else 'http'}://{host}:{self.port or 80}/"
 

@@ -1,9 +1,10 @@
 """Asking a Kubo node about many CIDs in few calls: is each pinned, is each whole.
 
 Kubo takes many `arg`s in one call and answers all or nothing: the first CID that is not so fails the call, by name. So
-a batch that is all yes costs one call. After a no the next question is small, and each yes doubles it: a batch that is
-all no costs one cheap call for each CID, and a few no among many yes cost a few calls more. A yes is taken only from a
-call that answered for that CID, never from the order in which Kubo seems to look.
+a batch that is all yes costs one call. After a named no the next question is about one CID, after a nameless one about
+half as many, and each yes doubles it: a batch that is all no costs one cheap call for each CID, and a few no among many
+yes cost a few calls more. A yes is taken only from a call that answered for that CID, never from the order in which
+Kubo seems to look.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class _Asking(Generic[T]):
     def _failed(self, batch: list[str], error: NodeError) -> None:
         no = self._no(error, batch)
         self._known.update(no)
-        self._size = 1
+        self._size = 1 if no or error.reason is Reason.TIMEOUT else max(1, len(batch) // 2)
         if no or len(batch) > 1:
             self._todo.extendleft(cid for cid in reversed(batch) if cid not in no)
         else:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _END = object()
+_ANY = "/ip4/127.0.0.1/tcp/80"
+"""The address is set as a URL instead: multiaddr refuses names with "_", which containers have."""
+
 _LINE = 16384
 _BODY = 64 * 1024 * 1024
 """Bytes: a progress line has some 50, and one comes each half second; 64 MB of them last a week."""
@@ -143,10 +146,11 @@ class _Line:
             def _make_session(self) -> Any:
                 return open_session(address, auth, watch)
 
-        base = f"{address.prefix}/api/v0".lstrip("/")
-        self.client = ipfshttpclient.Client(address.multiaddr, base)
-        self.client._client = Backend(address.multiaddr, base)  # noqa: SLF001 - there is no public way in
-        self.client._client.open_session()  # noqa: SLF001
+        backend = Backend(_ANY, "api/v0")
+        backend._base_url = f"{address.url}{address.prefix}/api/v0/".replace("//api", "/api")  # noqa: SLF001
+        backend.open_session()
+        self.client = ipfshttpclient.Client(_ANY)
+        self.client._client = backend  # noqa: SLF001 - there is no public way in
 
     def close(self) -> None:
         self.client.close()

@@ -164,7 +164,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def send(self, request: Any, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any) -> Any:
         patience = self._watch.patience()
-        timeout = (min(CONNECT_TIMEOUT, patience), patience)
+        # urllib3 takes the first for each send as well: an upload may have to wait for the server's disk.
+        timeout = (patience if request.body else min(CONNECT_TIMEOUT, patience), patience)
         response = super().send(request, True, timeout, *args, **kwargs)
         self._watch.answered = True
         try:

@@ -35,10 +35,12 @@ def _pin_ls(talk: Talk) -> None:
     pins, keys = talk.node.pins, {}
     for arg in talk.call.args or pins:
         cid = arg.removeprefix("/ipfs/")
+        if cid == talk.node.poison:
+            return talk.error("poisoned")
         if cid not in pins:
             return talk.error(f"path '{arg}' is not pinned")
         name = pins[cid] if talk.call.options.get("names") == "true" else ""
-        keys[cid] = {"Type": "recursive", "Name": name}
+        keys[cid] = {"Type": talk.node.types.get(cid, "recursive"), "Name": name}
     return talk.json({"Keys": keys})
 
 

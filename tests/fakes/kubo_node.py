@@ -36,11 +36,16 @@ class Call:
 
 
 class FakeKubo:
-    """A node on a free loopback port. `content` and `pins` are its state, `calls` what it was asked."""
+    """A node on a free loopback port. `content` and `pins` (CID to name) are its state, `calls` what it was asked.
+
+    `types` gives pins another type than recursive; a question about `poison` fails.
+    """
 
     def __init__(self, *, token: str = "") -> None:
         self.content: dict[str, Content] = {}
         self.pins: dict[str, str] = {}
+        self.types: dict[str, str] = {}
+        self.poison = ""
         self.calls: list[Call] = []
         self.token = token
         self.stopping = threading.Event()
@@ -170,6 +175,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_GET(self) -> None:
