@@ -8,6 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
 import sys
 import typing
 from pathlib import Path
@@ -160,3 +161,16 @@ def test_false_is_an_answer_for_pluggy_and_a_fault_for_us():
     options = {"expect": encoder_hookspecs.LocalPin, "limit": 5, "report": reports.append, "last": "none"}
     ask_plugins(host.pluggy, "on_lazy_pin_failed", failure=encoder_hookspecs.testing.a_failure(), **options)
     assert reports[0].what == "returned bool, not LocalPin"
+
+
+def test_importing_the_contract_brings_in_pluggy_and_nothing_else():
+    script = """
+import sys
+before = set(sys.modules)
+import encoder_hookspecs, encoder_hookspecs.testing
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(new - set(sys.stdlib_module_names)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["encoder_hookspecs", "pluggy"]
+    assert done.stderr == ""
