@@ -30,8 +30,8 @@ _TAG_MASK = (1 << (64 - _OFFSET_BITS)) - 1
 _RUN = 1 << 17
 """Entries of a sorted array before the next one is begun: inserting into a longer one would be slow."""
 
-_SEAL = 64
-"""Bytes before the place read up to that must be as they were."""
+_SEAL = 1024
+"""Bytes before the place read up to that must be as they were: several lines, for all end alike."""
 
 PLAIN_PREFIX = rb'\{"hash":"[0-9A-Za-z]{40,128}","job_id":"[ !#-\[\]-~]+"'
 """How a line of ours begins when its job id needs no escapes: then these bytes are the key."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,17 @@ def read_entries(path: Path, *, follow: bool = False) -> Iterator[Entry]:
 
 
 def read_blocks(descriptor: int, start: int = 0) -> Iterator[Block]:
-    """The complete lines from `start`, in blocks of about a megabyte. `start` must be the beginning of a line.
+    """The complete lines from `start`, in blocks of up to 256 KiB. `start` must be the beginning of a line.
     Raises OSError."""
-    rest, offset = b"", start
-    while chunk := os.pread(descriptor, _BLOCK, offset + len(rest)):
-        data = rest + chunk
-        end = data.rfind(b"\n") + 1
-        if end:
-            yield Block(offset, data[:end], end)
-        elif len(data) > MAX_LINE:
-            end = find_newline(descriptor, offset + len(data)) - offset
-            if end <= 0:
-                return
-            yield Block(offset, data[:MAX_LINE], end, too_long=True)
-        rest, offset = data[end:], offset + end
+    while chunk := os.pread(descriptor, _BLOCK, start):
+        end = start + chunk.rfind(b"\n") + 1
+        if end > start:
+            yield Block(start, chunk[: end - start], end - start)
+        elif len(chunk) < _BLOCK or (end := find_newline(descriptor, start + len(chunk))) < 0:
+            return
+        else:
+            yield Block(start, chunk[:MAX_LINE], end - start, too_long=True)
+        start = end
 
 
 def entries_in(block: Block, number: int) -> Iterator[Entry]:

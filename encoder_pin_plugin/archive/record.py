@@ -190,6 +190,7 @@ def _real_number(text: str) -> object:
 
 
 _DECODER = json.JSONDecoder(
+    strict=False,  # a raw tab in a job id is no reason to lose a video
     object_pairs_hook=_unique,
     parse_constant=_no_constant,
     parse_int=_whole_number,

@@ -29,7 +29,7 @@ S = TypeVar("S", bound="Sieve")
 
 _TRIES = 5
 _PIECE = 1 << 20
-_SEAL = 256
+_SEAL = 1024
 
 
 class Sieve(Protocol):
