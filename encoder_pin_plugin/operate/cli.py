@@ -27,6 +27,7 @@ COMMANDS = (
     ("reject", "act_commands:reject"),
     ("archive", "archive_commands:archive"),
     ("plugins", "plugin_commands:plugins"),
+    ("doctor", "doctor_command:doctor"),
     ("settings", "settings_command:settings"),
 )
 """Every command in the order of the help page: its name, and the module of this package and the object in it."""

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def say(text: str = "", *, colour: str | None = None, bold: bool = False) -> None:
+def say(text: str = "", *, colour: str | None = None, bold: bool = False, end: str = "\n") -> None:
     """A line, or several, on stdout."""
-    click.secho(harmless(text), fg=colour, bold=bold or None)
+    click.secho(harmless(text), fg=colour, bold=bold or None, nl=False)
+    click.echo(end, nl=False)
 
 
 def warn(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from encoder_pin_plugin.errors import EncoderPinError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.nodes.base import PinNode
     from encoder_pin_plugin.settings import Settings
+
+T = TypeVar("T")
 
 SECONDS = 4.0
 """For each node."""
@@ -56,18 +58,45 @@ def reach_nodes(settings: Settings, *, seconds: float = SECONDS) -> NodesReached
     return NodesReached(supernode=supernode(seconds) if supernode else None, local=local(seconds))
 
 
-def _begin(address: str, node: Callable[[], PinNode | None]) -> Callable[[float], Reached]:
-    """Ask in a thread of its own; call the result to have the answer, for which it waits some seconds."""
-    answers: queue.SimpleQueue[Reached] = queue.SimpleQueue()
-    threading.Thread(target=lambda: answers.put(_ask(address, node)), daemon=True).start()
+class NoAnswer(Exception):
+    """Nothing came back in time; what was asked goes on in a thread that nobody waits for."""
 
-    def answer(seconds: float) -> Reached:
+
+def ask_beside(call: Callable[[], T]) -> Callable[[float], T]:
+    """Begin `call` in a daemon thread of its own. Call the result with seconds to have its answer, or what it raised,
+    or `NoAnswer`."""
+    answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def run() -> None:
         try:
-            return answers.get(timeout=seconds)
+            answers.put((call(), None))
+        except Exception as error:  # noqa: BLE001 - it is raised again where the answer is wanted
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+
+    def answer(seconds: float) -> T:
+        try:
+            result, error = answers.get(timeout=seconds)
         except queue.Empty:
-            return Reached(address=address, reachable=False, detail=f"no answer within {seconds:g} s")
+            raise NoAnswer from None
+        if error is not None:
+            raise error
+        return cast("T", result)
 
     return answer
+
+
+def _begin(address: str, node: Callable[[], PinNode | None]) -> Callable[[float], Reached]:
+    answer = ask_beside(lambda: _ask(address, node))
+
+    def reached(seconds: float) -> Reached:
+        try:
+            return answer(seconds)
+        except NoAnswer:
+            return Reached(address=address, reachable=False, detail=f"no answer within {seconds:g} s")
+
+    return reached
 
 
 def _ask(address: str, node: Callable[[], PinNode | None]) -> Reached:

@@ -1,0 +1,117 @@
+"""The nodes under the doctor's eyes: do they answer, do they allow the calls that pinning and proving need, and are the
+two really two?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from encoder_hookspecs import Reason
+from encoder_pin_plugin.errors import EncoderPinError, NodeError
+from encoder_pin_plugin.nodes.base import Answer
+from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
+from encoder_pin_plugin.operate.reach import NoAnswer, ask_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.settings import Settings
+
+SUPERNODE, LOCAL = "supernode", "local node"
+
+SECONDS = 15.0
+"""For all questions to one node."""
+
+EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
+"""A CID that every node knows."""
+
+
+def check_nodes(settings: Settings) -> Iterator[Finding]:
+    """Ask both nodes, side by side."""
+    from encoder_pin_plugin.service import Service
+
+    service = Service(settings)
+    supernode = ask_beside(lambda: list(_check(SUPERNODE, service.supernode)))
+    local = ask_beside(lambda: list(_check(LOCAL, service.local)))
+    for topic, answer in ((SUPERNODE, supernode), (LOCAL, local)):
+        try:
+            yield from answer(SECONDS)
+        except NoAnswer:
+            yield wrong(topic, f"no answer within {SECONDS:g} s", "see whether it is up, and overloaded")
+        except Exception as error:  # noqa: BLE001 - the doctor tells what an adapter does, whatever it is
+            text = str(error) if isinstance(error, EncoderPinError) else f"unexpected {type(error).__name__}: {error}"
+            yield wrong(topic, text, "correct its address in the settings")
+    yield from _are_two(service)
+
+
+def _check(topic: str, node: PinNode | None) -> Iterator[Finding]:
+    if node is None:
+        yield wrong(topic, "none is configured: every job will fall back",
+                    "set THREESPEAK_IPFS_ENDPOINT, or USE_CLUSTER_FOR_PINS and IPFS_CLUSTER_ENDPOINT")  # fmt: skip
+        return
+    try:
+        version = node.ping()
+    except NodeError as error:
+        yield wrong(topic, _without_doubling(str(error), node.address), _todo(topic, error.reason))
+        return
+    where = ", on this machine" if node.on_this_machine else ""
+    yield ok(topic, f"{node.address} answers: {version}{where}")
+    yield from _questions(topic, node)
+
+
+def _questions(topic: str, node: PinNode) -> Iterator[Finding]:
+    pinned = node.pinned([EMPTY_DIRECTORY])[EMPTY_DIRECTORY]
+    if pinned.answer is Answer.UNKNOWN:
+        yield wrong(topic, f"it does not say what is pinned (pin/ls): {pinned.detail}",
+                    "allow that call, or correct the credentials: without it nothing counts as pinned")  # fmt: skip
+    else:
+        yield ok(topic, "it says what is pinned (pin/ls)")
+    whole = node.whole([EMPTY_DIRECTORY])[EMPTY_DIRECTORY]
+    if whole.answer is not Answer.UNKNOWN:
+        yield ok(topic, "it says what it has whole (dag/stat)")
+    elif topic == LOCAL:
+        yield wrong(topic, f"it does not say what it has whole (dag/stat): {whole.detail}",
+                    "allow that call: without it no local fallback counts as safe")  # fmt: skip
+    else:
+        yield look_at(topic, f"it does not say what it has whole (dag/stat): {whole.detail}",
+                      "pinning works; allow that call if local copies should ever be released")  # fmt: skip
+
+
+def _todo(topic: str, reason: Reason) -> str:
+    setting = "IPFS_API_ADDR and IPFS_API_AUTH" if topic == LOCAL else "its endpoint and credentials"
+    if reason is Reason.NOT_ALLOWED:
+        return f"correct {setting} in the settings, or allow the call at the node"
+    if reason is Reason.REFUSED:
+        return (
+            f"start it (ipfs daemon), or correct {setting}" if topic == LOCAL else f"tell who runs it; check {setting}"
+        )
+    return f"look at the node's own log; check {setting}: does something else answer there?"
+
+
+def _without_doubling(text: str, address: str) -> str:
+    return text if text.startswith(address) else f"{address}: {text}"
+
+
+def _are_two(service: Any) -> Iterator[Finding]:
+    """The same node twice would prove nothing: a lazy pin there is a pin here."""
+    supernode, local = ask_beside(lambda: _identity(service.supernode)), ask_beside(lambda: _identity(service.local))
+    try:
+        one, other = supernode(5.0), local(5.0)
+    except (NoAnswer, Exception):  # noqa: BLE001 - whoever does not answer was told of above
+        return
+    if one and one == other:
+        yield wrong(SUPERNODE, f"it is the local node itself ({one}): what is pinned there is in one place only",
+                    "set THREESPEAK_IPFS_ENDPOINT to another node")  # fmt: skip
+
+
+def _identity(node: Any) -> str:
+    """A Kubo node's peer id; its address where it does not tell; empty for what is no Kubo node."""
+    from encoder_pin_plugin.nodes.kubo import KuboNode
+
+    if not isinstance(node, KuboNode):
+        return ""
+    try:
+        found = node.wire.ask("id", lambda kubo: kubo.id(), seconds=5.0)
+        return str(found["ID"])
+    except (NodeError, LookupError, TypeError):
+        return node.address
