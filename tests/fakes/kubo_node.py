@@ -33,6 +33,7 @@ class Call:
     args: tuple[str, ...]
     options: dict[str, str]
     headers: dict[str, str]
+    peer: tuple[str, int] = ("", 0)
 
 
 class FakeKubo:
@@ -46,6 +47,8 @@ class FakeKubo:
         self.pins: dict[str, str] = {}
         self.types: dict[str, str] = {}
         self.poison = ""
+        self.cookie = ""
+        self.paths: list[str] = []
         self.calls: list[Call] = []
         self.token = token
         self.stopping = threading.Event()
@@ -123,6 +126,8 @@ class Talk:
         self.handler.send_response(status)
         if kind:
             self.handler.send_header("Content-Type", kind)
+        if self.node.cookie:
+            self.handler.send_header("Set-Cookie", self.node.cookie)
         for name, value in headers.items():
             self.handler.send_header(name.replace("_", "-").title(), value)
         self.handler.end_headers()
@@ -210,7 +215,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         query = parse_qs(url.query, keep_blank_values=True)
         args = tuple(query.pop("arg", ()))
         options = {name: values[-1] for name, values in query.items()}
-        return Call(url.path.partition("/api/v0/")[2], args, options, dict(self.headers.items()))
+        self.server.node.paths.append(url.path)
+        command = url.path.partition("/api/v0/")[2]
+        return Call(command, args, options, dict(self.headers.items()), self.client_address)
 
     def _talk(self, call: Call) -> Talk:
         return Talk(self, call)
