@@ -1,0 +1,86 @@
+"""Whether a cluster holds every block: a question for the Kubo nodes of its peers, which alone know their blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.nodes.base import Answer, Whole
+from encoder_pin_plugin.nodes.cluster_status import CidStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.nodes.cluster_status import PeerPin
+
+
+class Peers:
+    """The Kubo nodes of a cluster's peers, by Kubo peer id, Cluster peer id or peer name."""
+
+    def __init__(self, nodes: Mapping[str, PinNode]) -> None:
+        self._nodes = dict(nodes)
+
+    def __bool__(self) -> bool:
+        return bool(self._nodes)
+
+    @property
+    def on_this_machine(self) -> bool:
+        return bool(self._nodes) and all(node.on_this_machine for node in self._nodes.values())
+
+    def of(self, peer: PeerPin) -> PinNode | None:
+        names = (peer.kubo, peer.peer, peer.name)
+        return next((self._nodes[name] for name in names if name in self._nodes), None)
+
+
+def ask_whole(
+    peers: Peers,
+    statuses: Mapping[str, CidStatus | NodeError],
+    copies_of: Callable[[str, CidStatus], int],
+) -> dict[str, Whole]:
+    """Ask each Kubo node once, about all that its peer says it holds, and count the copies that are whole."""
+    answers = _ask_each_node(peers, statuses)
+    told: dict[str, Whole] = {}
+    for cid, status in statuses.items():
+        if isinstance(status, NodeError):
+            told[cid] = Whole(answer=Answer.UNKNOWN, detail=str(status), reason=status.reason)
+            continue
+        try:
+            told[cid] = _count(status, answers.get(cid, []), copies_of(cid, status))
+        except NodeError as error:
+            told[cid] = Whole(answer=Answer.UNKNOWN, detail=str(error), reason=error.reason)
+    return told
+
+
+def _ask_each_node(peers: Peers, statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, list[Whole]]:
+    questions: dict[int, tuple[PinNode, list[str]]] = {}
+    for cid, status in statuses.items():
+        for node in map(peers.of, status.holders if isinstance(status, CidStatus) else ()):
+            if node is not None:
+                questions.setdefault(id(node), (node, []))[1].append(cid)
+    answers: dict[str, list[Whole]] = {}
+    for node, cids in questions.values():
+        for cid, whole in _ask(node, cids).items():
+            answers.setdefault(cid, []).append(whole)
+    return answers
+
+
+def _ask(node: PinNode, cids: list[str]) -> Mapping[str, Whole]:
+    try:
+        return node.whole(cids)
+    except NodeError as error:
+        return {cid: Whole(answer=Answer.UNKNOWN, detail=str(error), reason=error.reason) for cid in cids}
+
+
+def _count(status: CidStatus, answers: list[Whole], copies: int) -> Whole:
+    whole = [answer for answer in answers if answer.yes]
+    if len(whole) >= copies:
+        return Whole(answer=Answer.YES, dag=whole[0].dag)
+    short = [answer for answer in answers if answer.answer is Answer.NO]
+    # A peer that holds it and was not asked, or could not tell, might make up for what is missing.
+    possible = len(status.holders) + len(status.doubtful) - len(short)
+    words = "; ".join(answer.detail for answer in answers if answer.detail)
+    detail = f"{len(whole)} of {copies} copies are whole; {words or status.in_words()}"
+    if possible >= copies or (not short and status.judged(copies).answer is Answer.UNKNOWN):
+        return Whole(answer=Answer.UNKNOWN, detail=detail)
+    return Whole(answer=Answer.NO, detail=detail)

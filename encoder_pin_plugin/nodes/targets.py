@@ -1,0 +1,109 @@
+"""Where a migration goes, from one line of text: `kubo+http://…`, `cluster+http://…`, `psa+https://…`.
+
+The word before the plus says which software answers there, because no port does: a Cluster peer alone listens on three,
+of which one passes for a Kubo node and says "pinned" before a byte has moved. Options stand in the query:
+
+    cluster+http://cluster.example:9094?replication-min=2&replication-max=3
+    cluster+http://cluster.example?quorum=2&peer=peer1@http://10.0.0.1:5001&peer=peer2@http://10.0.0.2:5001
+
+Credentials never do: a command line is read by everybody on the machine, and kept in a history.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from encoder_pin_plugin.errors import InvalidSettings
+from encoder_pin_plugin.nodes.cid import shown
+from encoder_pin_plugin.nodes.cluster import ClusterNode
+from encoder_pin_plugin.nodes.kubo import KuboNode
+from encoder_pin_plugin.nodes.pinning_service import PinningService
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.settings import Credentials
+
+KINDS = ("kubo", "cluster", "psa")
+_EXAMPLE = "write kubo+http://node.example:5001, cluster+http://cluster.example:9094 or psa+https://service.example/psa"
+
+
+def open_node(url: str, auth: Credentials | None = None) -> KuboNode | ClusterNode | PinningService:
+    """The node that `url` names; nothing is sent to it yet.
+
+    Args:
+        url: `KIND+http(s)://host[:port][/prefix][?option=…]`, KIND one of `KINDS`. Options of a cluster:
+            `replication-min`, `replication-max`, `quorum` (numbers), `peer=NAME@URL` (the Kubo node of a peer, once for
+            each, called without credentials).
+        auth: credentials for it.
+
+    Raises:
+        InvalidSettings: says what is wrong with it and what to write instead.
+    """
+    kind, plus, address = url.partition("+")
+    if not plus or kind not in KINDS or not address.startswith(("http://", "https://")):
+        raise InvalidSettings(f"the target {_without_userinfo(url)} names no kind of node we know; {_EXAMPLE}")
+    address, options = _split(address, url)
+    if kind == "cluster":
+        return _cluster(address, auth, options, url)
+    if options:
+        raise InvalidSettings(f"the target {shown(url, 120)} has options, and only a cluster takes any")
+    return KuboNode(address, auth=auth) if kind == "kubo" else PinningService(address, auth=auth)
+
+
+def _split(address: str, url: str) -> tuple[str, list[tuple[str, str]]]:
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise InvalidSettings(f"the target {_without_userinfo(url)} is no URL: {error}; {_EXAMPLE}") from error
+    bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", parts.fragment))
+    return bare, parse_qsl(parts.query, keep_blank_values=True)
+
+
+def _cluster(address: str, auth: Credentials | None, options: list[tuple[str, str]], url: str) -> ClusterNode:
+    numbers: dict[str, int] = {}
+    peers: dict[str, PinNode] = {}
+    for name, value in options:
+        if name == "peer":
+            peer, at, where = value.partition("@")
+            if not peer or not at:
+                raise InvalidSettings(f"peer={shown(value)} in the target {shown(url, 120)}: write peer=NAME@URL")
+            peers[peer] = KuboNode(where)
+        else:
+            numbers[_number_option(name, url)] = _number(name, value, url)
+    return _checked(numbers, url, ClusterNode(address, auth=auth, peers=peers, **numbers))
+
+
+def _number_option(name: str, url: str) -> str:
+    if name not in ("replication-min", "replication-max", "quorum"):
+        known = "replication-min, replication-max, quorum and peer"
+        raise InvalidSettings(
+            f"{shown(name, 40)} in the target {shown(url, 120)} is no option of a cluster; known are {known}"
+        )
+    return name.replace("-", "_")
+
+
+def _number(name: str, value: str, url: str) -> int:
+    least = 1 if name == "quorum" else -1
+    try:
+        number = int(value)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= 10_000:
+        words = "a number of copies" if name == "quorum" else "a number of copies, or -1 for every peer"
+        raise InvalidSettings(f"{name}={shown(value, 40)} in the target {shown(url, 120)}: write {words}")
+    return number
+
+
+def _checked(numbers: Mapping[str, int], url: str, node: ClusterNode) -> ClusterNode:
+    least, most = numbers.get("replication_min", 0), numbers.get("replication_max", 0)
+    if 0 < most < least or (least == -1 and most > 0) or (most == -1 and least > 0):
+        raise InvalidSettings(f"replication-min and -max of the target {shown(url, 120)} contradict each other")
+    return node
+
+
+def _without_userinfo(url: str) -> str:
+    start, slashes, rest = url.partition("//")
+    return shown(f"{start}{slashes}…@{rest.partition('@')[2]}" if "@" in rest.partition("?")[0] else url, 120)
