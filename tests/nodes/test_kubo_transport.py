@@ -1,4 +1,4 @@
-"""What goes over the wire: our credentials and nobody else's, to the node and nowhere else, on connections that last."""
+"""What goes over the wire: our credentials and nobody else's, to the node alone, on connections that last."""
 
 from __future__ import annotations
 
