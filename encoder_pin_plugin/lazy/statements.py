@@ -74,6 +74,7 @@ WHERE key=:key AND owner=:owner AND epoch=:epoch AND closed_at IS NULL
 
 
 def job_row(submission: Submission, now: int) -> dict[str, object]:
+    """What `OPEN` writes for a submission."""
     job = submission.job
     return {
         "key": submission.key, "cid": job.cid, "job_id": job.job_id, "size_mb": job.size_mb, "type": job.type,
@@ -82,10 +83,12 @@ def job_row(submission: Submission, now: int) -> dict[str, object]:
 
 
 def submission_row(submission: Submission) -> tuple[str, str, bytes]:
+    """The row that remembers a submission's file."""
     return submission.nonce, submission.key, submission.body
 
 
 def step_row(step: Step, now: int) -> dict[str, object]:
+    """What `STEP` writes, and the lease that it insists on."""
     return {
         "key": step.pin.key, "owner": step.pin.owner, "epoch": step.pin.epoch, "state": step.state,
         "next_at": step.next_at, "attempts": step.attempts, "tries": step.tries, "fallbacks": step.fallbacks,
@@ -95,6 +98,7 @@ def step_row(step: Step, now: int) -> dict[str, object]:
 
 
 def lazy_pin(row: sqlite3.Row) -> LazyPin:
+    """A job's row as what the worker works with."""
     job = CompletedJob(
         cid=row["cid"], job_id=row["job_id"], size_mb=row["size_mb"], type=row["type"], node_id=row["node_id"],
         completed_at=to_moment(row["completed_at"]),

@@ -89,17 +89,19 @@ class Worker:
         self._due: dict[str, float] = {}
         self._patience = 30.0
         self._exhausted: set[str] = set()
-        exclusion = Exclusion(settings.data_dir)
-        supernode, local = nodes.supernode, nodes.local
-        attempts = Attempts(supernode, settings, decisions, self._clock, self._post) if supernode else None
+        self._dispatch = self._make_dispatch(nodes, decisions)
+
+    def _make_dispatch(self, nodes: Nodes, decisions: Decisions) -> Dispatch:
+        settings, clock, post = self._settings, self._clock, self._post
+        exclusion, supernode, local = Exclusion(settings.data_dir), nodes.supernode, nodes.local
         settle = 0.0 if local is None or local.on_this_machine else SETTLE
-        self._dispatch = Dispatch(
-            settings, supernode, self._breaker, clock=self._clock, owner=self._presence.name, post=self._post,
-            attempts=attempts,
-            fallbacks=Fallbacks(settings, decisions, exclusion, alarms=self._alarms, clock=self._clock,
-                                post=self._post, settle=settle),
-            holder=Holder(local=local, exclusion=exclusion, needed=decisions.needed,
-                                          post=self._post) if local else None,
+        return Dispatch(
+            settings, supernode, self._breaker, clock=clock, owner=self._presence.name, post=post,
+            attempts=Attempts(supernode, settings, decisions, clock, post) if supernode else None,
+            fallbacks=Fallbacks(
+                settings, decisions, exclusion, alarms=self._alarms, clock=clock, post=post, settle=settle
+            ),
+            holder=Holder(local=local, exclusion=exclusion, needed=decisions.needed, post=post) if local else None,
         )  # fmt: skip
 
     def wake(self) -> None:
