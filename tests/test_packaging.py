@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -118,3 +119,30 @@ def test_the_lock_names_no_place_and_hashes_everything() -> None:
         assert "://" not in text
         entries = text.replace("\\\n", "").splitlines()
         assert all("--hash=sha256:" in entry for entry in entries if entry.strip() and not entry.startswith("#"))
+
+
+@pytest.fixture(scope="module")
+def site_python(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same environment with the example of a site's plugin installed beside ours, as a site would."""
+    source = tmp_path_factory.mktemp("source") / "site_plugin"
+    shutil.copytree(ROOT / "examples" / "site_plugin", source)
+    offline = ["--no-build-isolation"] if find_spec("hatchling") else []
+    run(
+        sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", *offline, str(source)
+    )  # fmt: skip
+    return python
+
+
+def test_the_example_site_plugin_is_loaded_beside_ours(site_python: Path, tmp_path: Path) -> None:
+    """Its entry point is found, and its retry policy is asked before the default."""
+    shown = json.loads(run(str(site_python), "-m", "encoder_pin_plugin", "plugins", "--json", cwd=tmp_path))
+    loaded = {plugin["name"]: plugin for plugin in shown["plugins"]}
+    assert {name for name, plugin in loaded.items() if plugin["status"] == "active"} >= {"pin", "site"}
+    assert "on_lazy_pin_attempt_failed" in loaded["site"]["hooks"]
+
+
+def test_the_example_site_plugin_passes_its_own_tests(site_python: Path) -> None:
+    """With nothing of this checkout on the path."""
+    tests = ROOT / "examples" / "site_plugin" / "tests"
+    options = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir", str(tests))
+    assert "6 passed" in run(str(site_python), "-m", "pytest", *options, str(tests), cwd=tests)
