@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _TOLD = 100
 """Bad lines that are told one by one: a file that is none of ours could have millions."""
+
+_GOOD_TIME = re.compile(rb'"local_pin_timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,7 @@ def _look(descriptor: int, found: _Found) -> None:
 
 def _look_at(block: Block, found: _Found) -> None:
     sizes = None if block.too_long else plain_sizes(block.data)
-    if sizes is not None and b"null" not in sizes:
+    if sizes is not None and b"null" not in sizes and len(_GOOD_TIME.findall(block.data)) == len(sizes):
         found.lines += len(sizes)
         found.records += len(sizes)
         return
