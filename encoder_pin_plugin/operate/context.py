@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from encoder_hookspecs import EncoderManager
     from encoder_pin_plugin.plugin import PinPlugin
     from encoder_pin_plugin.settings import Settings
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +81,20 @@ class Operator:
         return manager, ours
 
 
-pass_operator = click.make_pass_decorator(Operator)
-"""Gives a command the `Operator` as its first argument."""
+def pass_operator(command: Callable[Concatenate[Operator, P], R]) -> Callable[P, R]:
+    """Give a command the `Operator` as its first argument, and a log that says little."""
+
+    @wraps(command)
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
+        from encoder_pin_plugin.operate.logs import log_of_a_command  # not for --help
+
+        operator = click.get_current_context().find_object(Operator)
+        if operator is None:
+            raise click.UsageError("this is a command of encoder-pin")
+        log_of_a_command(operator.verbose)
+        return command(operator, *arguments, **options)
+
+    return run
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, for programs.")

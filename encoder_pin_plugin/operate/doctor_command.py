@@ -33,9 +33,7 @@ def doctor(operator: Operator, as_json: bool, no_nodes: bool) -> None:
     Example:
       encoder-pin doctor
     """
-    from encoder_pin_plugin.operate.logs import log_of_a_command
 
-    log_of_a_command(operator.verbose)
     with busy("looking at everything …"):
         found = list(_examine(operator, with_nodes=not no_nodes))
     bad = sum(it.level == "wrong" for it in found)
@@ -75,5 +73,6 @@ def _show(found: Sequence[Finding], bad: int) -> None:
         if it.todo:
             say(f"{'':<{_WIDTH + 9}}-> {it.todo}", bold=True)
     look = sum(it.level == "look at" for it in found)
+    wrong = count(bad, "thing is", "things are") if bad else "nothing is"
     say()
-    say(f"{count(bad, 'thing is', 'things are')} wrong, {look} to look at" if bad or look else "nothing is wrong")
+    say(f"{wrong} wrong{f', {look} to look at' if look else ''}", bold=True)

@@ -34,10 +34,8 @@ def submit(operator: Operator, /, cid: str, as_json: bool, **fields: str | None)
     """
     from loguru import logger
 
-    from encoder_pin_plugin.operate.logs import log_of_a_command
     from encoder_pin_plugin.operate.output import say, say_json
 
-    log_of_a_command(operator.verbose)
     job = _job(cid, fields)
     settings, wrong = operator.settings_or_why()
     if wrong:

@@ -1,4 +1,7 @@
-"""The log of a command: here we are the process, so here, and nowhere else, handlers are set up."""
+"""The log of a command: here we are the process, so here, and nowhere else, handlers are set up.
+
+Job ids, nodes' errors and plugins' exceptions are not ours: nothing in a line may act on a terminal.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loguru import Record
+    from loguru import FormatFunction, Record
 
 _LEVELS = ("WARNING", "INFO", "DEBUG")
-_FILE = "{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z | {level: <8} | {message}"
-_BRIEF = "<level>{level}</level>: {message}"
-_FULL = "<dim>{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z</dim> <level>{level: <8}</level> {message}"
+_TIME = "{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z"
+_BRIEF = "<level>{level}</level>: {message}\n"
+_FULL = f"<dim>{_TIME}</dim> <level>{{level: <8}}</level> {{message}}\n"
+_FILE = f"{_TIME} | {{level: <8}} | {{message}}\n"
+_TRACE = "{extra[trace]}\n"
 
 
 def log_of_a_command(verbose: int) -> None:
     """What a short command logs: warnings on stderr, more with `-v`; an error is shown by the command itself."""
-    _handlers(_LEVELS[min(verbose, 2)], _BRIEF, without="NOT RECORDED")
+    _to_stderr(_LEVELS[min(verbose, 2)], _form(_BRIEF, traces=verbose > 0), without="NOT RECORDED")
 
 
 def log_of_a_service(verbose: int, file: Path | None) -> None:
@@ -30,29 +35,40 @@ def log_of_a_service(verbose: int, file: Path | None) -> None:
     from loguru import logger
 
     level = _LEVELS[min(verbose + 1, 2)]
-    _handlers(level, _FULL)
+    _to_stderr(level, _form(_FULL))
     if file is None:
         return
     try:
-        logger.add(file, format=_FILE, level=level, diagnose=False, backtrace=False, encoding="utf-8", watch=True)
+        logger.add(file, format=_form(_FILE), level=level, encoding="utf-8", watch=True)
     except OSError as error:
         logger.warning("no log in {}: {}; it goes to stderr alone", file, error.strerror or error)
 
 
-def _handlers(level: str, form: str, *, without: str | None = None) -> None:
+def _to_stderr(level: str, form: FormatFunction, *, without: str | None = None) -> None:
     from loguru import logger
+
+    def wanted(record: Record) -> bool:
+        return without is None or not record["message"].startswith(without)
 
     logger.remove()
     logger.configure(patcher=_make_harmless)
     colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    logger.add(
-        sys.stderr, format=form, level=level, diagnose=False, backtrace=False, colorize=colours,
-        filter=lambda record: without is None or not record["message"].startswith(without),
-    )  # fmt: skip
+    logger.add(sys.stderr, format=form, level=level, colorize=colours, filter=wanted)
+
+
+def _form(line: str, *, traces: bool = True) -> FormatFunction:
+    """The form of a record: our own, so that a traceback goes through our hands; none shows the values in it."""
+    return lambda record: line + (_TRACE if traces and record["exception"] else "")
 
 
 def _make_harmless(record: Record) -> None:
-    """One record, one line, and nothing in it that a terminal would act on: job ids and nodes' errors are not ours."""
+    """One record, one line, before its traceback."""
+    from encoder_pin_plugin.operate.output import harmless
     from encoder_pin_plugin.settings.values import plain
 
     record["message"] = plain(record["message"])
+    if record["exception"] is not None:
+        from traceback import format_exception
+
+        kind, value, trace = record["exception"]
+        record["extra"]["trace"] = harmless("".join(format_exception(kind, value, trace)).rstrip())

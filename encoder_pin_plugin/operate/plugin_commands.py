@@ -29,9 +29,7 @@ def plugins(operator: Operator, as_json: bool) -> None:
     Example:
       BLOCK_PLUGINS=noisy encoder-pin plugins
     """
-    from encoder_pin_plugin.operate.logs import log_of_a_command
 
-    log_of_a_command(operator.verbose)
     settings, wrong = operator.settings_or_why()
     manager, _ = operator.plugins(settings)
     found = _with_our_origin(manager.plugins())

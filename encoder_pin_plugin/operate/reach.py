@@ -104,7 +104,9 @@ def _ask(address: str, node: Callable[[], PinNode | None]) -> Reached:
         found = node()
         version = found.ping() if found is not None else ""
     except EncoderPinError as error:
-        return Reached(address=address, reachable=False, detail=str(error).removeprefix(address).strip())
+        return Reached(
+            address=address, reachable=False, detail=str(error).removeprefix(address).strip().removeprefix("version: ")
+        )
     except Exception as error:  # noqa: BLE001 - a report tells what an adapter does, whatever it is
         return Reached(address=address, reachable=False, detail=f"unexpected {type(error).__name__}: {error}")
     return Reached(address=address, reachable=True, detail=version)

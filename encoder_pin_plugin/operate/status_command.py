@@ -84,15 +84,19 @@ def _job_lines(report: Report) -> Iterator[str]:
     if jobs is None:
         yield f"about {report.waiting} open (by their files: the ledger cannot be read)"
     else:
-        yield (
-            f"{report.waiting} open: {arrived} arrived, {jobs.pending} pending, {jobs.falling_back} falling back;"
-            f" {jobs.overdue} overdue, {jobs.in_flight} in flight"
-        )
+        states = _some(arrived=arrived, pending=jobs.pending, falling_back=jobs.falling_back)
+        marks = _some(in_flight=jobs.in_flight, overdue=jobs.overdue)
+        yield f"{report.waiting:,} open" + (f": {states}" if states else "") + (f"; of these {marks}" if marks else "")
         yield from _open_lines(jobs)
     by_hand = f" (and {report.rejected_by_hand} by hand)" if report.rejected_by_hand else ""
     rejected = "?" if report.rejected is None else report.rejected
     done = "" if jobs is None else f"{jobs.pinned:,} pinned, {jobs.archived:,} archived, "
     yield f"finished: {done}{rejected} rejected{by_hand}{_last_pinned(jobs)}"
+
+
+def _some(**numbers: int) -> str:
+    """Those that are not zero: "2 pending, 1 falling back"."""
+    return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items() if number)
 
 
 def _open_lines(jobs: JobsReport) -> Iterator[str]:

@@ -1,0 +1,141 @@
+"""`archive`: the operators' file checked, healed, summed up and listed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.archive.record import ArchiveRecord
+from encoder_pin_plugin.lazy.pins import State
+from tests.operate.conftest import CIDS, Desk
+
+
+def _record(number: int, **fields: object) -> ArchiveRecord:
+    content = {
+        "hash": CIDS[number % 3], "job_id": f"job-{number}", "size_mb": 1.5, "type": "directory",
+        "failed_lazy_attempts": 3, "local_pin_timestamp": f"2025-10-{number + 10}T10:30:00.000Z", "node_id": "enc-1",
+    }  # fmt: skip
+    return ArchiveRecord(**{**content, **fields})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def archive(desk: Desk) -> Archive:
+    archive = Archive(desk.data)
+    for number in range(3):
+        archive.append(_record(number))
+    return archive
+
+
+def test_the_total_is_what_the_operators_own_commands_say(desk: Desk, archive: Archive) -> None:
+    document = desk.json("archive", "total")
+    lines = subprocess.run(["wc", "-l", archive.path], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert (document["records"], document["size_mb"]) == (int(lines), 4.5)
+    assert "3 lines, 4.5 MB" in desk.run("archive", "total").stdout
+
+
+def test_a_file_elsewhere_is_taken_too(desk: Desk, archive: Archive, tmp_path: Path) -> None:
+    collected = tmp_path / "collected.jsonl"
+    archive.path.rename(collected)
+    assert desk.json("archive", "total")["records"] == 0
+    assert desk.json("archive", "total", str(collected))["records"] == 3
+    assert desk.run("archive", "check", str(collected)).exit_code == 0
+    assert desk.run("archive", "list", str(collected), "--json").stdout.encode() == collected.read_bytes()
+
+
+def test_an_archive_in_order_is_said_to_be(desk: Desk, archive: Archive) -> None:
+    result = desk.run("archive", "check")
+    assert result.exit_code == 0, result.output
+    assert f"{archive.path}: 3 lines, in order" in result.stdout
+
+
+def test_bad_lines_are_named_with_their_numbers(desk: Desk, archive: Archive) -> None:
+    with archive.path.open("ab") as file:
+        file.write(b"\x1b[2Jrubbish\n" + _record(1).line() + b'{"hash":"torn')
+    result = desk.run("archive", "check")
+    assert result.exit_code == 1
+    for words in ("line 4: it is not JSON", "1 bad, 1 doubled", "after the last newline", "archive repair"):
+        assert words in result.stdout
+    document = desk.json("archive", "check")
+    assert document["good"] is False
+    assert document["files"][0]["faults"][0]["line"] == 4
+
+
+def test_a_dry_repair_changes_nothing(desk: Desk, archive: Archive) -> None:
+    with archive.path.open("ab") as file:
+        file.write(b"rubbish\n")
+    before = archive.path.read_bytes()
+    result = desk.run("archive", "repair", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "would set aside 1 bad line" in result.stdout
+    assert archive.path.read_bytes() == before
+    assert not archive.quarantine.exists()
+
+
+def test_a_repair_keeps_good_lines_and_loses_nothing(desk: Desk, archive: Archive) -> None:
+    good = archive.path.read_bytes()
+    with archive.path.open("ab") as file:
+        file.write(b"rubbish\n" + _record(1).line() + b"torn")
+    result = desk.run("archive", "repair")
+    assert result.exit_code == 0, result.output
+    assert archive.path.read_bytes() == good
+    kept = b"".join(path.read_bytes() for path in archive.quarantine.iterdir())
+    assert b"rubbish" in kept
+    assert b"torn" in kept
+    assert desk.run("archive", "check").exit_code == 0
+
+
+def test_lines_come_back_from_the_ledger_only_on_request(desk: Desk) -> None:
+    line = _record(0).line()
+    desk.submit("job-0", CIDS[0])
+    desk.finish(State.ARCHIVED, line=line)
+    desk.run("archive", "repair")
+    assert desk.json("archive", "total")["records"] == 0
+    assert "would write 1 line again" in desk.run("archive", "repair", "--from-ledger", "--dry-run").stdout
+    assert desk.json("archive", "total")["records"] == 0
+    assert "wrote 1 line again" in desk.run("archive", "repair", "--from-ledger").stdout
+    assert (desk.data / "local-fallback-pins.jsonl").read_bytes() == line
+    assert "wrote 0 lines again" in desk.run("archive", "repair", "--from-ledger").stdout
+
+
+def test_without_a_ledger_nothing_comes_from_it(desk: Desk) -> None:
+    result = desk.run("archive", "repair", "--from-ledger")
+    assert result.exit_code == 1
+    assert "there is no ledger" in result.stderr
+
+
+def test_the_list_is_filtered_in_both_forms(desk: Desk, archive: Archive) -> None:
+    archive.append(_record(3, node_id="enc-2", size_mb=None, type=None))
+    text = desk.run("archive", "list").stdout
+    assert text.count("job-") == 4
+    for arguments, jobs in (
+        (["--cid", CIDS[0]], {"job-0", "job-3"}),
+        (["--job-id", "job-1"], {"job-1"}),
+        (["--node-id", "enc-2"], {"job-3"}),
+        (["--since", "2025-10-12"], {"job-2", "job-3"}),
+        (["--limit", "1"], {"job-0"}),
+        (["--migrated"], set()),
+    ):
+        lines = desk.run("archive", "list", "--json", *arguments).stdout.splitlines()
+        assert {json.loads(line)["job_id"] for line in lines} == jobs
+
+
+def test_a_migrated_line_says_where_it_is_now(desk: Desk, archive: Archive) -> None:
+    record = _record(0, extra={"target": "cluster+http://10.0.0.1:9094"})
+    archive.migrated_path.write_bytes(record.line())
+    assert "now on cluster+http://10.0.0.1:9094" in desk.run("archive", "list", "--migrated").stdout
+
+
+def test_a_missing_file_is_wrong_usage(desk: Desk) -> None:
+    assert desk.run("archive", "total", "nowhere.jsonl").exit_code == 2
+
+
+def test_a_folder_in_the_archives_place_is_said_in_words(desk: Desk) -> None:
+    (desk.data / "local-fallback-pins.jsonl").mkdir(parents=True)
+    result = desk.run("archive", "check")
+    assert result.exit_code == 1
+    assert "no regular file" in result.stderr
+    assert desk.run("status", "--no-nodes").exit_code == 1
