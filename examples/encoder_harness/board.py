@@ -95,6 +95,14 @@ class Board:
             self._news.notify_all()  # after the listener: whoever waits finds the news told
         return after
 
+    def former(self, job_id: str, **known: Any) -> None:
+        """A job of an earlier run, as it stands now; the listener hears of it with nothing changed."""
+        with self._news:
+            row = self._rows[job_id] = Row(job_id=job_id, **known)
+            if self._listener:
+                self._listener(row, row)
+            self._news.notify_all()
+
     def reported(self, job_id: str, *, cid: str, milliseconds: float) -> None:
         """The report was taken; by now the plugins may already have told of what came after it."""
         with self._news:

@@ -115,7 +115,8 @@ def hear_parent() -> None:
 
     def listen() -> None:
         for line in sys.stdin:
-            click.echo(line, nl=False)
+            sys.stdout.write(line)  # not click.echo: it would write past the table that is being drawn
+            sys.stdout.flush()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=listen, name="parent", daemon=True).start()

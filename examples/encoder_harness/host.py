@@ -6,17 +6,18 @@ job and `on_encoder_stop`, and have a log. Everything else in this folder is the
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import click
 from loguru import logger
 
 from encoder_hookspecs import CompletedJob, EncoderManager
-from examples.encoder_harness.board import Board, BoardPlugin, Row, State
+from examples.encoder_harness.board import Board, BoardPlugin, State
 from examples.encoder_harness.encode import encode, make_video, measure
+from examples.encoder_harness.former import former_jobs
 from examples.encoder_harness.ipfs import add_folder
 from examples.encoder_harness.jobs import Job, Jobs
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from examples.encoder_harness.board import Listener
 
+ARCHIVE = "local-fallback-pins.jsonl"
 STOP_TIMEOUT = 20.0
 LOG_LINE = "{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {level: <7} {message}"
 
@@ -42,9 +44,9 @@ class Encoder:
     """`with Encoder(folder, api=…) as encoder:` runs the plugins' worker beside whatever happens in the block.
 
     Args:
-        folder: holds `jobs/` and `logs/`; `data/` is where DATA_DIR says.
+        folder: holds `jobs/` and `logs/`.
         api: multiaddr of the encoder's own Kubo.
-        archive: the archive of the plugin, for the board.
+        data: the plugin's data folder, DATA_DIR, for the board.
         backoff: LAZY_PIN_BACKOFF, for the board.
         listener: hears of every change on the board.
     """
@@ -54,16 +56,16 @@ class Encoder:
         folder: Path,
         *,
         api: str,
-        archive: Path,
+        data: Path,
         backoff: tuple[float, ...] = (),
         listener: Listener | None = None,
     ) -> None:
         self.jobs = Jobs(folder / "jobs")
         self.manager = EncoderManager(report=lambda failure: logger.warning("{}", failure))
-        self.board = Board(archive, backoff, listener=self._heard)
+        self.board = Board(data / ARCHIVE, backoff, listener=listener)
         self._api = api
+        self._data = data
         self._log = folder / "logs" / "encoder.log"
-        self._listener = listener
 
     def __enter__(self) -> Self:
         log_to(self._log)
@@ -96,7 +98,7 @@ class Encoder:
         started = time.perf_counter()
         self.manager.on_job_complete(event)
         milliseconds = (time.perf_counter() - started) * 1000
-        job = self.jobs.update(job.job_id, cid=cid)
+        job = self.jobs.reported(job, cid=cid)
         self.board.reported(job.job_id, cid=cid, milliseconds=milliseconds)
         logger.info("job {} is complete: {} ({:.3f} MB), reported in {:.1f} ms", job.job_id, cid, size, milliseconds)
         return Finished(job=job, size_mb=size, milliseconds=milliseconds)
@@ -105,16 +107,12 @@ class Encoder:
         self.board.change(job.job_id, done=done)
 
     def _show_former_jobs(self) -> None:
-        """After a restart: what was reported goes on by itself, on the board it starts where our memory ends."""
-        for job in self.jobs.all():
-            if job.reported:
-                self.board.change(job.job_id, cid=job.cid, state=State.PINNED if job.pinned else State.REPORTED)
-
-    def _heard(self, before: Row, after: Row) -> None:
-        if after.state is State.PINNED and before.state is not State.PINNED:
-            self.jobs.update(after.job_id, pinned=True)
-        if self._listener:
-            self._listener(before, after)
+        """After a restart: what was reported goes on by itself, and the board shows it as it stands."""
+        reported = [job for job in self.jobs.all() if job.reported]
+        known = former_jobs(self._data) if reported else {}
+        for job in reported:
+            now = known.get(job.job_id, {"state": State.REPORTED})
+            self.board.former(job.job_id, cid=job.cid, **now)
 
 
 def log_to(path: Path) -> None:
@@ -122,4 +120,4 @@ def log_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     logger.remove()
     logger.add(path, format=LOG_LINE, level="INFO", backtrace=False, diagnose=False)
-    logger.add(lambda line: click.secho(line, nl=False, err=True), format="{level}: {message}", level="ERROR")
+    logger.add(lambda line: print(line, end="", file=sys.stderr), format="{level}: {message}", level="ERROR")

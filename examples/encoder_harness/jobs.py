@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from examples.encoder_harness.errors import HarnessError
 
@@ -25,13 +24,11 @@ class Job:
     Args:
         source: the video; empty for one that the harness makes when its turn comes.
         cid: of the encoded folder, once the job is reported complete; empty before.
-        pinned: whether a hook told us that the supernode holds it.
     """
 
     job_id: str
     source: str = ""
     cid: str = ""
-    pinned: bool = False
 
     @property
     def reported(self) -> bool:
@@ -43,7 +40,6 @@ class Jobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
 
     def add(self, source: Path | None = None) -> Job:
         """A new job, for `source` or for a video to be made."""
@@ -56,11 +52,10 @@ class Jobs:
     def all(self) -> list[Job]:
         return [_read(path) for path in sorted(self.folder.glob("*/job.json"))]
 
-    def update(self, job_id: str, **changes: Any) -> Job:
-        """Remember what changed about a job: the encoder and the plugins' threads learn of it independently."""
-        with self._lock:
-            job = replace(_read(self.folder / job_id / "job.json"), **changes)
-            self._save(job)
+    def reported(self, job: Job, *, cid: str) -> Job:
+        """Remember that the plugins took the report."""
+        job = replace(job, cid=cid)
+        self._save(job)
         return job
 
     def folder_of(self, job: Job) -> Path:

@@ -36,10 +36,12 @@ def print_news(before: Row, after: Row) -> None:
 
 def in_words(before: Row, after: Row) -> str:
     """What happened to a job, in a line."""
+    if after == before:
+        tries = f" after {_attempts(after.attempts)}" if after.attempts else ""
+        return f"reported complete before this run: {short(after.cid)}, {after.state}{tries}"
     match after.state:
         case State.REPORTED:
-            took = f" in {after.told_ms:.1f} ms" if after.told_ms is not None else " before this run"
-            return f"reported complete{took}: {short(after.cid)}"
+            return f"reported complete in {after.told_ms:.1f} ms: {short(after.cid)}"
         case State.RETRYING:
             return f"attempt {after.attempts} failed: {brief(after)}"
         case State.FALLING_BACK if before.state is not State.FALLING_BACK:

@@ -83,7 +83,7 @@ def encoder_process(folder: Path, *, wait: float) -> int:
     encoder = Encoder(
         folder,
         api=settings.ipfs_api_addr,
-        archive=settings.data_dir / "local-fallback-pins.jsonl",
+        data=settings.data_dir,
         backoff=settings.lazy_pin_backoff,
         listener=None if sys.stdout.isatty() else print_news,
     )

@@ -90,7 +90,7 @@ def encoder_starts(stage: Stage) -> None:
     encoder = Encoder(
         stage.folder,
         api=settings.ipfs_api_addr,
-        archive=place.archive,
+        data=settings.data_dir,
         backoff=settings.lazy_pin_backoff,
         listener=lambda before, after: _news(stage, before, after),
     )
@@ -155,6 +155,10 @@ def operator_looks(stage: Stage) -> None:
     count = tell.run("wc -l data/local-fallback-pins.jsonl", folder=stage.folder)
     tell.check("one line waits for migration", count.split()[0] == "1", otherwise=count)
     _total(stage, entry["size_mb"])
+    tell.say("and what this plugin adds to them:")
+    tell.run("encoder-pin archive check", folder=stage.folder)
+    status = tell.run("encoder-pin status", folder=stage.folder, expected=1)
+    tell.check("the supernode is down, so it exits with 1", stage.place.supernode.api_url in status, otherwise=status)
 
 
 ACTS: tuple[Callable[[Stage], None], ...] = (

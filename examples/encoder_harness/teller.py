@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from examples.encoder_harness.errors import HarnessError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class NotSo(HarnessError):
@@ -43,13 +42,21 @@ class Teller:
         self.checked += 1
         click.echo(f"          {click.style('✓', fg='green')} {claim}")
 
-    def run(self, command: str, *, folder: Path) -> str:
+    def run(self, command: str, *, folder: Path, expected: int = 0) -> str:
         """Run a shell command in `folder`, as an operator would type it, show both, and return what it printed."""
+        own = Path(sys.executable).parent  # where `encoder-pin` is
+        variables = {**os.environ, "PATH": os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)])}
         click.secho(f"          $ {command}", fg="cyan")
         done = subprocess.run(  # noqa: S602 - the operators' commands are shell commands, and a constant of ours
-            command, shell=True, cwd=folder, capture_output=True, text=True, check=False
+            command,
+            shell=True,
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         self.show(done.stdout + done.stderr)
-        if done.returncode != 0:
-            raise NotSo(f"not so: `{command}` works in {folder}; it ended with exit code {done.returncode}")
+        if done.returncode != expected:
+            raise NotSo(f"not so: `{command}` ends with exit code {expected}; it ended with {done.returncode}")
         return done.stdout

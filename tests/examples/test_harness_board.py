@@ -124,6 +124,17 @@ def test_the_listener_hears_each_step_once_and_no_progress(archive: Path) -> Non
     ]
 
 
+def test_a_job_of_an_earlier_run_is_told_as_it_stands(archive: Path) -> None:
+    heard: list[str] = []
+    board = Board(archive, listener=lambda before, after: heard.append(in_words(before, after)))
+    board.former("job-1", cid=CID, state=State.RETRYING, attempts=2, error="nobody answers")
+    board.former("job-2", cid=CID, state=State.PINNED)
+    assert heard == [
+        "reported complete before this run: bafybe…famvqwuy, retrying after 2 attempts",
+        "reported complete before this run: bafybe…famvqwuy, pinned",
+    ]
+
+
 def test_a_long_error_is_cut_and_names_the_cid_shortly() -> None:
     row = Row(job_id="job-1", cid=CID, error=f"pin/ls of {CID}:\n nobody answers" + " and so on" * 50)
     assert brief(row).startswith("pin/ls of bafybe…famvqwuy: nobody answers and so on")

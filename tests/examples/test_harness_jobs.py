@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from examples.encoder_harness.board import State
 from examples.encoder_harness.cli import cli
 from examples.encoder_harness.errors import HarnessError
+from examples.encoder_harness.former import former_jobs
 from examples.encoder_harness.ipfs import add_folder
 from examples.encoder_harness.jobs import Jobs
 from examples.encoder_harness.story import tell_story
@@ -19,24 +22,20 @@ from examples.nodes.ports import free_port
 def test_jobs_are_found_again_in_their_order_with_what_is_known_of_them(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path)
     first, second = jobs.add(Path("holiday film/Ägypten & co.mp4")), jobs.add()
-    jobs.update(first.job_id, cid="bafy")
-    jobs.update(first.job_id, pinned=True)
+    jobs.reported(first, cid="bafy")
     found = Jobs(tmp_path).all()
     assert [job.job_id for job in found] == ["001--gypten---co", "002-test-video"]
-    assert (found[0].reported, found[0].pinned, found[1].reported) == (True, True, False)
+    assert [(job.reported, job.cid) for job in found] == [(True, "bafy"), (False, "")]
     assert found[0].source == str(Path("holiday film/Ägypten & co.mp4").absolute())
     assert found[1] == second
 
 
-def test_two_threads_that_learn_of_one_job_lose_neither_news(tmp_path: Path) -> None:
-    jobs = Jobs(tmp_path)
-    for _ in range(20):
-        name = jobs.add().job_id
-        with ThreadPoolExecutor(2) as pool:
-            pool.submit(jobs.update, name, cid="bafy")
-            pool.submit(jobs.update, name, pinned=True)
-        job = jobs.all()[-1]
-        assert (job.cid, job.pinned) == ("bafy", True)
+def test_what_became_of_former_jobs_is_asked_of_the_plugin(tmp_path: Path) -> None:
+    assert former_jobs(tmp_path / "data") == {}
+    command = [sys.executable, "-m", "encoder_pin_plugin", "--data-dir", str(tmp_path / "data")]
+    command += ["submit", "bafybeihltddphfk4mncei4nb2zqj2lhg6hkd65mjyl6m75qurnfamvqwuy", "--job-id", "001-film"]
+    subprocess.run(command, check=False, capture_output=True)
+    assert former_jobs(tmp_path / "data") == {"001-film": {"state": State.REPORTED, "attempts": 0, "error": ""}}
 
 
 def test_a_damaged_job_is_named(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_every_plugin_of_the_group_is_loaded_and_called(folder: Path, tmp_path: 
 def test_ending_the_harness_ends_its_encoder_and_nodes_and_the_next_run_goes_on(
     folder: Path, how: signal.Signals
 ) -> None:
-    command, environment = _command("run", "--folder", folder, "--make", "1", "--supernode", "down", "--backoff", "60")
+    command, environment = _command("run", "--folder", folder, "--make", "1", "--supernode", "down", "--backoff", "8")
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
         assert harness.stdout is not None
         assert any("001-test-video  attempt 1 failed" in line for line in harness.stdout)
