@@ -167,6 +167,7 @@ class ClusterNode:
     def _follow(self, wanted: WantedPin, cid: str, patience: Patience, progress: Callable[[int], None]) -> None:
         recovered, trouble = False, None
         status = CidStatus(cid=cid)
+        patience.begin()
         while (over := patience.over()) is None:
             try:
                 status, trouble = self._wire.status(cid, seconds=patience.left(self._wire.http.seconds)), None

@@ -30,6 +30,10 @@ class Patience:
         self._seen: object = None
         self._pause = FIRST_PAUSE
 
+    def begin(self) -> None:
+        """The stall clock starts here: a busy service may have been waited for until now."""
+        self._moved = time.monotonic()
+
     def saw(self, state: object, *, working: bool) -> bool:
         """Note what the service says now; whether that is news."""
         news = state != self._seen

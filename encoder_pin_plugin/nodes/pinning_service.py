@@ -210,6 +210,7 @@ class PinningService:
         what = f"{self.address} pinning {request.cid}"
         trouble: NodeError | None = None
         changes = 0
+        patience.begin()
         while not request.pinned or trouble is not None:
             if (over := patience.over()) is not None:
                 raise trouble or NodeError(f"{what}: {over.value}, {request.in_words()}", _end(over, request))

@@ -11,6 +11,7 @@ Credentials never do: a command line is read by everybody on the machine, and ke
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -44,12 +45,12 @@ def open_node(url: str, auth: Credentials | None = None) -> KuboNode | ClusterNo
     """
     kind, plus, address = url.partition("+")
     if not plus or kind not in KINDS or not address.startswith(("http://", "https://")):
-        raise InvalidSettings(f"the target {_without_userinfo(url)} names no kind of node we know; {_EXAMPLE}")
+        raise InvalidSettings(f"the target {_shown(url)} names no kind of node we know; {_EXAMPLE}")
     address, options = _split(address, url)
     if kind == "cluster":
         return _cluster(address, auth, options, url)
     if options:
-        raise InvalidSettings(f"the target {shown(url, 120)} has options, and only a cluster takes any")
+        raise InvalidSettings(f"the target {_shown(url)} has options, and only a cluster takes any")
     return KuboNode(address, auth=auth) if kind == "kubo" else PinningService(address, auth=auth)
 
 
@@ -57,7 +58,7 @@ def _split(address: str, url: str) -> tuple[str, list[tuple[str, str]]]:
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise InvalidSettings(f"the target {_without_userinfo(url)} is no URL: {error}; {_EXAMPLE}") from error
+        raise InvalidSettings(f"the target {_shown(url)} is no URL: {error}; {_EXAMPLE}") from error
     bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", parts.fragment))
     return bare, parse_qsl(parts.query, keep_blank_values=True)
 
@@ -69,7 +70,7 @@ def _cluster(address: str, auth: Credentials | None, options: list[tuple[str, st
         if name == "peer":
             peer, at, where = value.partition("@")
             if not peer or not at:
-                raise InvalidSettings(f"peer={shown(value)} in the target {shown(url, 120)}: write peer=NAME@URL")
+                raise InvalidSettings(f"a peer in the target {_shown(url)} is not named: write peer=NAME@URL")
             peers[peer] = KuboNode(where)
         else:
             numbers[_number_option(name, url)] = _number(name, value, url)
@@ -80,7 +81,7 @@ def _number_option(name: str, url: str) -> str:
     if name not in ("replication-min", "replication-max", "quorum"):
         known = "replication-min, replication-max, quorum and peer"
         raise InvalidSettings(
-            f"{shown(name, 40)} in the target {shown(url, 120)} is no option of a cluster; known are {known}"
+            f"{shown(name, 40)} in the target {_shown(url)} is no option of a cluster; known are {known}"
         )
     return name.replace("-", "_")
 
@@ -93,17 +94,17 @@ def _number(name: str, value: str, url: str) -> int:
         number = least - 1
     if not least <= number <= 10_000:
         words = "a number of copies" if name == "quorum" else "a number of copies, or -1 for every peer"
-        raise InvalidSettings(f"{name}={shown(value, 40)} in the target {shown(url, 120)}: write {words}")
+        raise InvalidSettings(f"{name}={shown(value, 40)} in the target {_shown(url)}: write {words}")
     return number
 
 
 def _checked(numbers: Mapping[str, int], url: str, node: ClusterNode) -> ClusterNode:
     least, most = numbers.get("replication_min", 0), numbers.get("replication_max", 0)
     if 0 < most < least or (least == -1 and most > 0) or (most == -1 and least > 0):
-        raise InvalidSettings(f"replication-min and -max of the target {shown(url, 120)} contradict each other")
+        raise InvalidSettings(f"replication-min and -max of the target {_shown(url)} contradict each other")
     return node
 
 
-def _without_userinfo(url: str) -> str:
-    start, slashes, rest = url.partition("//")
-    return shown(f"{start}{slashes}…@{rest.partition('@')[2]}" if "@" in rest.partition("?")[0] else url, 120)
+def _shown(url: str) -> str:
+    """The target without its options and without what could be a password."""
+    return shown(re.sub(r"//.*@", "//…@", url.partition("?")[0]), 120)

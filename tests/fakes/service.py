@@ -44,7 +44,9 @@ class FakeService:
 
     def __init__(self, *, token: str = "") -> None:
         self.calls: list[Request] = []
+        self.faults: list[Exception] = []
         self.token = token
+        self.cookie = ""  # `Talk` sends it
         self.stopping = threading.Event()
         self.lock = threading.RLock()
         self._lies: list[tuple[Callable[[Talk], object], str, list[int]]] = []
@@ -60,8 +62,12 @@ class FakeService:
         raise NotImplementedError
 
     @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -72,6 +78,8 @@ class FakeService:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        if self.faults:
+            raise self.faults[0]
 
     def lie(self, lie: str | Callable[[Talk], object], *, to: str = "", times: int = 1_000_000) -> None:
         """From now on tell this lie to requests whose "METHOD /path" begins so, so many times; first come first."""
@@ -123,6 +131,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 with service.lock:
                     service.answer(talk, request)
         except (OSError, ValueError):  # the client hung up
+            self.close_connection = True
+        except Exception as error:  # noqa: BLE001 - a fault of the fake itself: it fails the test
+            service.faults.append(error)
             self.close_connection = True
 
     do_GET = do_POST = do_DELETE = do_PUT = _serve  # noqa: N815
