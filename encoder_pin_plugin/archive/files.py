@@ -58,6 +58,7 @@ def open_to_read(path: Path, *, follow: bool = False) -> int | None:
 
 
 def identity(descriptor: int) -> Identity:
+    """Which file is open. Raises OSError."""
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino
 

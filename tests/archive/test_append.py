@@ -181,9 +181,12 @@ def test_what_root_creates_belongs_to_the_owner_of_the_folder(archive: Archive) 
     archive.append(record(1))
     archive.append(record(2))
     archive.compact([record(1).key], [migrated(1)])
-    files = [path for path in archive.path.parent.iterdir() if path.is_file()]
+    with archive.path.open("ab") as file:
+        file.write(b"torn")
+    archive.append(record(3))
+    files = list(archive.path.parent.rglob("*"))
     assert {path.stat().st_uid for path in files} == {1234}
-    assert len(files) == 3
+    assert len(files) == 5
 
 
 def test_restoring_appends_what_is_missing_with_one_write(archive: Archive, log: list[str]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +18,6 @@ from tests.archive.lines import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.faults
 
@@ -113,3 +115,46 @@ def test_a_full_disk_is_one_clear_error_and_no_half_line(small_disk: Path) -> No
     os.truncate(small_disk / "collected", 0)
     archive.append(record(10_001))
     assert archive.path.read_bytes() == record(10_001).line()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_failing_disk_confirms_nothing_and_is_asked_anew(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    archive.append(record(1))
+    failing = [True]
+    real = getattr(os, call)
+
+    def fail_once(descriptor: int, *rest: bytes) -> object:
+        if failing and not stat.S_ISDIR(os.fstat(descriptor).st_mode) and failing.pop():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(descriptor, *rest)
+
+    monkeypatch.setattr(os, call, fail_once)
+    with pytest.raises(StorageError, match="the disk fails"):
+        archive.append(record(2))
+    assert archive.path.read_bytes() == record(1).line()
+    archive.append(record(2))
+    assert archive.path.read_bytes() == record(1).line() + record(2).line()
+
+
+def test_a_line_whose_writer_was_killed_before_it_was_durable_is_made_so(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.append(record(1))
+    with archive.path.open("ab") as file:
+        file.write(record(2).line())
+    synced: list[str] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    fresh = Archive(archive.path.parent)
+    assert fresh.append(record(2)) == record(2)
+    assert {str(archive.path), str(archive.path.parent)} <= set(synced)
+    synced.clear()
+    assert fresh.find(*record(2).key) == record(2)
+    assert str(archive.path) in synced

@@ -69,7 +69,7 @@ def test_four_processes_with_eight_threads_write_each_key_once(archive: Archive)
 
 @pytest.mark.slow
 def test_a_reader_at_full_speed_never_sees_an_invalid_line(archive: Archive) -> None:
-    writers = [writer(archive, 10_000 * process, threads=2, lines=300) for process in range(2)]
+    writers = [writer(archive, 10_000 * process, threads=2, lines=1250) for process in range(2)]
     seen, passes = 0, 0
     while any(process.poll() is None for process in writers):
         entries = [entry for entry in archive.entries() if not entry.torn]
@@ -77,7 +77,7 @@ def test_a_reader_at_full_speed_never_sees_an_invalid_line(archive: Archive) -> 
         assert len(entries) >= seen, "lines that were there are gone"
         seen, passes = len(entries), passes + 1
     assert [process.wait() for process in writers] == [0, 0]
-    assert archive.total().records == 2 * 2 * 300 + 300
+    assert archive.total().records == 2 * 2 * 1250 + 1250
     assert passes > 10
 
 
