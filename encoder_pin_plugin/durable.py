@@ -34,6 +34,7 @@ _ADVICE = {
     errno.EMFILE: "the process has too many open files: raise its limit (LimitNOFILE, ulimit -n)",
     errno.ENFILE: "the machine has too many open files",
     errno.ELOOP: "a symbolic link stands where a file of ours belongs: remove it",
+    errno.EEXIST: "something else stands there: move it away",
     errno.ENOTDIR: "a file stands where a folder belongs: remove it",
 }
 

@@ -114,4 +114,4 @@ def _identity(node: Any) -> str:
         found = node.wire.ask("id", lambda kubo: kubo.id(), seconds=5.0)
         return str(found["ID"])
     except (NodeError, LookupError, TypeError):
-        return node.address
+        return f"{node.where.unix_path}{node.where.url}{node.where.prefix}"

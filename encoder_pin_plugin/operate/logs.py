@@ -36,6 +36,7 @@ def log_of_a_service(verbose: int, file: Path | None) -> None:
 
     level = _LEVELS[min(verbose + 1, 2)]
     _to_stderr(level, _form(_FULL))
+    _take_in_logging()
     if file is None:
         return
     try:
@@ -54,6 +55,20 @@ def _to_stderr(level: str, form: FormatFunction, *, without: str | None = None) 
     logger.configure(patcher=_make_harmless)
     colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     logger.add(sys.stderr, format=form, level=level, colorize=colours, filter=wanted)
+
+
+def _take_in_logging() -> None:
+    """Let warnings that plugins and libraries write through `logging` reach our log."""
+    import logging
+
+    from loguru import logger
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = f"{record.name}: {record.getMessage()}"
+            logger.opt(exception=record.exc_info).log(record.levelname, "{}", text)
+
+    logging.basicConfig(handlers=[Handler(logging.WARNING)], level=logging.WARNING, force=True)
 
 
 def _form(line: str, *, traces: bool = True) -> FormatFunction:
