@@ -47,14 +47,14 @@ class KeyIndex:
         self._start_afresh(None)
 
     def find(self, descriptor: int, key: Key) -> ArchiveRecord | None:
-        """The first complete line with this key. Raises OSError."""
+        """The last complete line with this key. Raises OSError."""
         return self.find_all(descriptor, (key,)).get(key)
 
     def find_all(self, descriptor: int, keys: Iterable[Key]) -> dict[Key, ArchiveRecord]:
-        """The first complete line with each of these keys, where there is one. Raises OSError."""
+        """The last complete line with each of these keys, where there is one. Raises OSError."""
         with self._mutex:
             self._catch_up(descriptor)
-            hints = [(key, sorted(self._candidates(_tag(prefix_of(key))))) for key in keys]
+            hints = [(key, sorted(self._candidates(_tag(prefix_of(key))), reverse=True)) for key in keys]
         found: dict[Key, ArchiveRecord] = {}
         for key, offsets in hints:
             for offset in offsets:

@@ -13,7 +13,8 @@ already, that line is the answer and nothing is appended, also when the first ap
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -22,7 +23,7 @@ from encoder_pin_plugin.archive.checking import Checked, check
 from encoder_pin_plugin.archive.linefile import LineFile
 from encoder_pin_plugin.archive.locking import ArchiveLock
 from encoder_pin_plugin.archive.reading import Entry, read_entries
-from encoder_pin_plugin.archive.record import ArchiveRecord, Key, parse_line
+from encoder_pin_plugin.archive.record import WITHDRAWN, ArchiveRecord, Key, parse_line, utc_text
 from encoder_pin_plugin.archive.rewriting import rewrite, sweep
 from encoder_pin_plugin.archive.sieves import WithoutFaults, WithoutKeys
 from encoder_pin_plugin.archive.totals import Total, total_of
@@ -116,7 +117,7 @@ class Archive:
         return read_entries(self.path)
 
     def migrated(self) -> Iterator[Entry]:
-        """Every line that was migrated, likewise."""
+        """Every line that was migrated, likewise; the last one of a key decides, see `take_back`."""
         return read_entries(self.migrated_path)
 
     def restore(self, records: Iterable[ArchiveRecord]) -> tuple[ArchiveRecord, ...]:
@@ -172,6 +173,21 @@ class Archive:
             )
         sieve = rewrite(self._waiting, self._lock, lambda _: WithoutKeys(remove)) if remove else None
         return Compacted(removed=sieve.removed if sieve else 0, kept=sieve.kept if sieve else None)
+
+    def take_back(self, record: ArchiveRecord, why: str) -> None:
+        """Let a migrated record wait again, because its target does not hold it any more: it stands in the archive
+        first, then a line among the migrated withdraws it there. Killed in between, it counts as migrated until this
+        is done again. Raises as `append` does."""
+        line = _readable(replace(record, extra={}))
+        withdrawal = replace(record, extra={WITHDRAWN: utc_text(datetime.now(UTC)), "why": why}).line()
+        self._renew_after_fork()
+        self._heal()
+        with self._lock.held():
+            if self._waiting.find(record.key) is None:
+                self._waiting.append(line)
+            if self._migrated.find(record.key) is not None:
+                self._migrated.append(withdrawal)
+        _log_append(record, self.path, new=True)
 
     def settle(self) -> Compacted:
         """Finish at start what a killed process had begun: heal torn tails, remove temporary files, and drop from

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from encoder_pin_plugin.archive.files import Identity, identity, names, open_to_append, open_to_read
 from encoder_pin_plugin.archive.healing import Healed, heal
 from encoder_pin_plugin.archive.index import KeyIndex, common, record_at
+from encoder_pin_plugin.archive.record import WITHDRAWN
 from encoder_pin_plugin.durable import fsync_folder, storage_errors
 from encoder_pin_plugin.errors import ArchiveError
 
@@ -43,6 +44,7 @@ class LineFile:
 
     def find(self, key: Key) -> ArchiveRecord | None:
         """The line with this key, made durable before it is told: its writer may have been killed before it could.
+        The last one decides; where it withdraws the others, the key does not stand here.
         Raises `StorageError`, `ArchiveError`."""
         descriptor = open_to_read(self.path)
         if descriptor is None:
@@ -53,7 +55,7 @@ class LineFile:
                 if record is not None:
                     os.fsync(descriptor)
                     self._make_name_durable(descriptor)
-                return record
+                return None if record is None or WITHDRAWN in record.extra else record
         finally:
             os.close(descriptor)
 
@@ -64,7 +66,8 @@ class LineFile:
             return set()
         try:
             with storage_errors("read", self.path):
-                return set(self.index.find_all(descriptor, keys))
+                found = self.index.find_all(descriptor, keys)
+                return {key for key, record in found.items() if WITHDRAWN not in record.extra}
         finally:
             os.close(descriptor)
 

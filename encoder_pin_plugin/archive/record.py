@@ -39,6 +39,9 @@ KEYS = (
 
 SOURCE = "failed_lazy_pin_fallback"
 
+WITHDRAWN = "withdrawn_at"
+"""The further key of a line among the migrated that takes the ones before it back: it waits again."""
+
 MAX_LINE = 64 * 1024
 """Bytes, newline included. Our own lines have about 250; a longer one is nobody's record."""
 

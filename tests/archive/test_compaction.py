@@ -155,6 +155,24 @@ def test_a_copy_that_does_not_add_up_never_takes_the_name(waiting: Archive, monk
     assert standing(waiting.path) == before
 
 
+def test_a_migrated_record_can_be_taken_back_and_migrated_again(waiting: Archive) -> None:
+    waiting.compact([record(1).key], [migrated(1)])
+    (moved,) = [entry.record for entry in waiting.migrated() if entry.record]
+    for _ in range(2):
+        waiting.take_back(moved, "the target lost it")
+        assert waiting.where(*record(1).key) == waiting.path
+        assert Archive(waiting.path.parent).settle().removed == 0
+    assert standing(waiting.path).count(record(1).line()) == 1
+    assert standing(waiting.migrated_path).count(b"\n") == 2
+    waiting.compact([record(1).key], [migrated(1)])
+    assert waiting.where(*record(1).key) == waiting.migrated_path
+    assert waiting.append(record(1)) == moved
+    assert standing(waiting.path).count(b"\n") == 4
+    with waiting.path.open("ab") as file:
+        file.write(record(1).line())
+    assert waiting.settle().removed == 1
+
+
 def test_repairing_a_missing_archive_is_nothing(tmp_path: Path) -> None:
     assert Archive(tmp_path / "none").repair() == jsonl.Repaired(
         kept=0, quarantined=0, doubles=0, quarantine_file=None, healed=None
