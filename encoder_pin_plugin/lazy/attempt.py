@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 PROOFS_AT_ONCE = 100
 """CIDs in one question: as many as Kubo answers in 6 ms, and as Cluster takes in one line."""
+
+GATHER = 0.02
+"""Seconds for which claims gather, so that a question is about several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,7 @@ class Attempts:
     def _prove(self) -> None:
         while True:
             claims = [self._claims.get()]
+            time.sleep(GATHER)
             while len(claims) < PROOFS_AT_ONCE and not self._claims.empty():
                 claims.append(self._claims.get())
             self._prove_batch(claims)

@@ -1,11 +1,12 @@
 """What is started next: claims due jobs within the bounds, hands them to threads, and keeps track of what is in flight.
 
-Jobs are taken by due time. A quarter of the slots is kept free of large and slow ones, so that a handful of huge
+Jobs are taken by due time. A quarter of the pins at once is kept free of large and slow ones, so that a handful of huge
 videos never makes small ones wait. While the breaker is open only a probe starts, and what has grown too old to wait.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 LEASE = 120_000
 """Milliseconds of a lease; renewed every 30 s while its task is within its time."""
 
+STAGES = 3
+"""How many times LAZY_PIN_CONCURRENCY are claimed: while some are being pinned, as many are asked about before, and as
+many proved and written down after, so that a fast supernode never waits for us."""
+
 FALLBACKS_AT_ONCE = 8
 HOLDS_AT_ONCE = 100
 RELEASE_GAP = 60_000
@@ -48,11 +53,13 @@ CLOCK_TOLERANCE = 5_000
 """Milliseconds by which the wall clock may drift without being taken for a step."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _InFlight:
+    """A claimed job; `until` is set when a thread begins with it."""
+
     pin: LazyPin
     attempt: bool
-    until: float
+    until: float = math.inf
 
 
 class Dispatch:
@@ -75,9 +82,10 @@ class Dispatch:
         self._fallbacks = fallbacks
         self._holder = holder if settings.hold_local == "auto" else None
         self._releaser = holder
-        self._slots = 2 * settings.lazy_pin_concurrency
+        self._at_once = settings.lazy_pin_concurrency
+        self._slots = STAGES * self._at_once
         self._in_flight: dict[str, _InFlight] = {}
-        self._attempt_pool = Pool("lazy-pin", self._slots)
+        self._attempt_pool = Pool("lazy-pin", self._at_once + max(2, self._at_once // 2))
         self._fallback_pool = Pool("local-fallback", FALLBACKS_AT_ONCE)
         self._side_pool = Pool("lazy-pin-side", 4)
         self._holding = self._releasing = self._sweeping = False
@@ -89,6 +97,10 @@ class Dispatch:
     def busy(self) -> bool:
         """Whether anything is under way whose result is awaited."""
         return bool(self._in_flight) or self._telling > 0
+
+    def awaits(self, posted: int) -> bool:
+        """Whether more results are to come than those that are posted already."""
+        return len(self._in_flight) > posted
 
     def claim(self, ledger: Ledger) -> None:
         """Claim and start what is due and fits."""
@@ -181,8 +193,11 @@ class Dispatch:
         limit = self._free if allowed is None else min(allowed, self._free)
         if limit <= 0:
             return
-        crowded = sum(item.pin.large for item in self._in_flight.values()) >= self._slots * 3 // 4
-        pins = ledger.claim(self._owner, State.PENDING, now, limit=limit, lease=LEASE, small_only=crowded)
+        large = sum(item.attempt and item.pin.large for item in self._in_flight.values())
+        room = min(limit, max(0, self._at_once * 3 // 4 - large))
+        pins = ledger.claim(self._owner, State.PENDING, now, limit=room, lease=LEASE) if room else []
+        if len(pins) == room < limit:
+            pins += ledger.claim(self._owner, State.PENDING, now, limit=limit - room, lease=LEASE, small_only=True)
         for pin in pins:
             self._attempt(pin)
 
@@ -201,8 +216,7 @@ class Dispatch:
         free = FALLBACKS_AT_ONCE - sum(not item.attempt for item in self._in_flight.values())
         if free > 0:
             for pin in ledger.claim(self._owner, State.FALLING_BACK, now, limit=free, lease=LEASE):
-                self._start(pin, attempt=False)
-                self._fallback_pool.submit(lambda pin=pin: self._fallbacks.run(pin))  # type: ignore[misc]
+                self._start(pin, self._fallbacks.run, attempt=False)
 
     def _claim_holds(self, ledger: Ledger) -> None:
         if self._holder is None or self._holding or self._clock.steady() < self._hold_at:
@@ -234,15 +248,12 @@ class Dispatch:
         return self._slots - sum(item.attempt for item in self._in_flight.values())
 
     def _attempt(self, pin: LazyPin) -> None:
-        attempts = self._attempts
-        if attempts is None:
-            return
-        self._breaker.started()
-        self._start(pin, attempt=True)
-        self._attempt_pool.submit(lambda: attempts.run(pin))
+        if self._attempts is not None:
+            self._breaker.started()
+            self._start(pin, self._attempts.run, attempt=True)
 
     def _give_up(self, pin: LazyPin, now: int) -> None:
-        self._start(pin, attempt=True)
+        self._in_flight[pin.key] = _InFlight(pin=pin, attempt=True)
         text = pin.error or "the supernode was not asked: it is down, or none is configured"
         step = Step(
             pin=pin, state=State.FALLING_BACK, next_at=now, attempts=pin.attempts, tries=pin.tries,
@@ -250,6 +261,12 @@ class Dispatch:
         )  # fmt: skip
         self._post(Outcome(step=step))
 
-    def _start(self, pin: LazyPin, *, attempt: bool) -> None:
-        until = self._clock.steady() + 2 * self._settings.lazy_pin_timeout + PLUGINS * self._settings.plugin_timeout
-        self._in_flight[pin.key] = _InFlight(pin=pin, attempt=attempt, until=until)
+    def _start(self, pin: LazyPin, work: Callable[[LazyPin], None], *, attempt: bool) -> None:
+        item = self._in_flight[pin.key] = _InFlight(pin=pin, attempt=attempt)
+        limit = 2 * self._settings.lazy_pin_timeout + PLUGINS * self._settings.plugin_timeout
+
+        def run() -> None:
+            item.until = self._clock.steady() + limit
+            work(pin)
+
+        (self._attempt_pool if attempt else self._fallback_pool).submit(run)

@@ -6,6 +6,7 @@ what the node does, and nothing is lost with it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -59,9 +60,9 @@ def decide(attempt: LazyPinAttempt, policy: Policy, random: Random) -> RetryIn |
 
 def clamp(seconds: float, policy: Policy) -> float:
     """A plugin's wish, within bounds; what is no number is the longest."""
-    if not seconds >= 0:  # also for NaN
-        return MIN_RETRY if seconds < 0 else policy.max_backoff
-    return min(max(seconds, MIN_RETRY), policy.max_backoff)
+    if not isinstance(seconds, int | float) or math.isnan(seconds):
+        return policy.max_backoff
+    return float(min(max(seconds, MIN_RETRY), policy.max_backoff))
 
 
 @dataclass

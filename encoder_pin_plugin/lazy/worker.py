@@ -48,7 +48,7 @@ LEDGER_NAME = "lazy-pins.db"
 POLL = 1.0
 """Seconds after which other processes' job files and due times are looked for."""
 
-GATHER = 0.02
+GATHER = 0.05
 """Seconds for which results may gather, so that a transaction writes many."""
 
 
@@ -164,7 +164,7 @@ class Worker:
     def _pause(self) -> None:
         self._wake.wait(min(POLL, self._until_due()))
         self._wake.clear()
-        if self._dispatch.busy:
+        if self._dispatch.awaits(self._posted.qsize()):
             self._stop.wait(GATHER)
 
     def _until_due(self) -> float:

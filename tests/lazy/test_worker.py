@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,7 @@ from encoder_hookspecs.specs import hookimpl
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.nodes.base import PIN_NAME
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for a condition; fail after a generous time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
+from tests.lazy.conftest import until
 
 
 def test_a_finished_job_is_pinned_on_the_supernode_and_its_file_goes(bench) -> None:
