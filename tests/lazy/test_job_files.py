@@ -23,7 +23,8 @@ from tests.lazy.conftest import cid_of, until
 CID = cid_of("a video")
 
 HOSTILE_IDS = [
-    "", " ", "../../etc/passwd", "a/b", "line\nbreak", "nul\0byte", "🎬🎬", "\x1b[2J", "a" * 10_000, "\ud800", "$(reboot)",
+    "", " ", "../../etc/passwd", "a/b", "line\nbreak", "nul\0byte", "🎬🎬",
+    "\x1b[2J", "a" * 10_000, "\ud800", "$(reboot)",
 ]  # fmt: skip
 
 FIELDS = st.dictionaries(
