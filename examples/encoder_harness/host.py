@@ -120,4 +120,9 @@ def log_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     logger.remove()
     logger.add(path, format=LOG_LINE, level="INFO", backtrace=False, diagnose=False)
-    logger.add(lambda line: print(line, end="", file=sys.stderr), format="{level}: {message}", level="ERROR")
+    logger.add(lambda line: print(line, end="", file=sys.stderr), format=_alarm, level="ERROR")
+
+
+def _alarm(_record: object) -> str:
+    """Without the traceback that would follow a plain format: it stands in the log."""
+    return "{level}: {message}\n"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.settings import load_settings
+from encoder_pin_plugin.settings.table import TABLE
 from examples.encoder_harness.board import State
 from examples.encoder_harness.encode import RENDITIONS
 from examples.encoder_harness.errors import HarnessError
@@ -37,6 +38,10 @@ BACKOFF = "1,2"
 PATIENCE = 120.0
 """Seconds that a step may take on a slow machine before the demo says that it failed."""
 
+_LEFT = """\
+data/local-fallback-pins.jsonl   what waits for migration
+logs/encoder.log                 what happened, line by line
+.env                             the settings: in this folder, `encoder-pin status` and all other commands work"""
 _MARK = ".encoder-demo"
 _EIGHT_KEYS = ["hash", "job_id", "size_mb", "type", "failed_lazy_attempts", "local_pin_timestamp", "source", "node_id"]
 
@@ -65,9 +70,7 @@ def tell_story(folder: Path) -> None:
         tell.act("The end")
         tell.say("ending the encoder and its nodes")
     tell.say(f"{tell.checked} claims checked, all of them true. Look around: {folder}")
-    tell.show(
-        "data/local-fallback-pins.jsonl   what waits for migration\nlogs/encoder.log   what happened, line by line"
-    )
+    tell.show(_LEFT)
 
 
 def tools_and_nodes(stage: Stage) -> None:
@@ -85,7 +88,9 @@ def tools_and_nodes(stage: Stage) -> None:
 def encoder_starts(stage: Stage) -> None:
     """The encoder starts and loads its plugins."""
     tell, place = stage.tell, stage.place
-    os.environ.update(place.settings(backoff=BACKOFF))  # as from a .env file: the plugin reads its own settings
+    _write_settings(place)
+    tell.say("its settings, in `.env`; all others have their defaults:")
+    tell.run("cat .env", folder=stage.folder)
     settings = load_settings()
     encoder = Encoder(
         stage.folder,
@@ -170,6 +175,15 @@ ACTS: tuple[Callable[[Stage], None], ...] = (
     operator_looks,
 )
 """In this order; the title of each is its docstring."""
+
+
+def _write_settings(place: Workplace) -> None:
+    """Into a `.env` in the working folder, as on an operator's machine, and nothing of this person's own settings."""
+    for name in TABLE:
+        os.environ.pop(name, None)
+    os.chdir(place.folder)
+    lines = [f"{name}={value}\n" for name, value in place.settings(backoff=BACKOFF).items()]
+    (place.folder / ".env").write_text("".join(lines), encoding="utf-8")
 
 
 def _finish_a_job(stage: Stage) -> Finished:

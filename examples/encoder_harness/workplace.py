@@ -5,7 +5,6 @@ Both nodes run on loopback, see each other and nobody else, and end when this pr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class Workplace:
         """The plugin's settings for this place, as an operator would write them into the environment or `.env`."""
         return {
             "DATA_DIR": str(self.data),
-            "NODE_NAME": os.environ.get("NODE_NAME", "encoder-node-1"),
+            "NODE_NAME": "encoder-node-1",
             "IPFS_API_ADDR": self.local.api_multiaddr,
             "THREESPEAK_IPFS_ENDPOINT": self.supernode.api_url,
             "USE_CLUSTER_FOR_PINS": "false",

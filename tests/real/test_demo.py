@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,9 +64,21 @@ def test_the_demo_can_be_told_twice_in_one_folder(folder: Path) -> None:
 
 
 def test_a_claim_that_is_not_so_ends_the_demo_with_exit_code_1(folder: Path) -> None:
-    done = _harness("demo", "--folder", folder, LOCAL_FALLBACK_THRESHOLD="2")
+    done = _harness("demo", "--folder", folder, ENCODER_BLOCK_PLUGINS="pin")
     assert done.returncode == 1
-    assert "error: not so: three lazy attempts failed" in done.stderr
+    assert "error: not so: the default implementations, `pin`, are among them" in done.stderr
+
+
+def test_the_demo_is_the_same_whatever_a_person_has_set(folder: Path, tmp_path: Path) -> None:
+    """And on a machine without ffmpeg, Go and jq: only what a shell needs is on PATH."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "grep", "wc", "cat"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    own = {"LOCAL_FALLBACK_THRESHOLD": "2", "ENABLE_LOCAL_FALLBACK": "false", "IPFS_API_ADDR": "nonsense"}
+    done = _harness("demo", "--folder", folder, PATH=str(tools), **own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no jq on this machine" in done.stdout
 
 
 def test_kill_9_in_mid_flight_loses_no_job_and_doubles_none(folder: Path) -> None:
