@@ -194,7 +194,7 @@ class Dispatch:
         if limit <= 0:
             return
         large = sum(item.attempt and item.pin.large for item in self._in_flight.values())
-        room = min(limit, max(0, self._at_once * 3 // 4 - large))
+        room = min(limit, max(0, max(1, self._at_once * 3 // 4) - large))
         pins = ledger.claim(self._owner, State.PENDING, now, limit=room, lease=LEASE) if room else []
         if len(pins) == room < limit:
             pins += ledger.claim(self._owner, State.PENDING, now, limit=limit - room, lease=LEASE, small_only=True)

@@ -39,19 +39,24 @@ class Pool:
             start = self._busy > self._started and self._started < self._size
             self._started += start
         if start:
-            threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+            self._start()
         self._tasks.put(task)
 
     def abandon(self) -> None:
-        """One thread hangs in a task that is given up: let another one take its place."""
+        """One thread hangs in a task that is given up: another one takes its place, at once, for tasks may wait."""
         with self._lock:
             self._size += 1
+            self._started += 1
             self._busy -= 1
+        self._start()
 
     def close(self) -> None:
         """End the threads as they become idle."""
         for _ in range(self._started):
             self._tasks.put(None)
+
+    def _start(self) -> None:
+        threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
