@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.archive.jsonl import Archive
     from encoder_pin_plugin.archive.record import ArchiveRecord
 
+_AT_ONCE = 200
+"""Records printed with one write."""
+
 _file = click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -149,12 +152,12 @@ def list_(
     archive = _archive(operator)
     path = file or (archive.migrated_path if migrated else archive.path)
     records = (record for record in _records(path, follow=file is not None) if _matches(record, **wanted))
-    for record in islice(records, limit):
+    chosen = islice(records, limit)
+    while some := list(islice(chosen, _AT_ONCE)):
         if as_json:
-            click.echo(record.line(), nl=False)
+            click.echo(b"".join(record.line() for record in some), nl=False)
         else:
-            for line in _lines_of(record):
-                say(line)
+            say("\n".join(line for record in some for line in _lines_of(record)))
 
 
 def _archive(operator: Operator) -> Archive:

@@ -36,6 +36,8 @@ def check_folder(folder: Path) -> Iterator[Finding]:
         yield from _will_be_made(folder)
         return
     yield from _whose(folder)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        return
     yield from _file_system(folder)
     yield from _space(folder)
     yield from _spool(folder)
@@ -44,7 +46,7 @@ def check_folder(folder: Path) -> Iterator[Finding]:
 
 def _will_be_made(folder: Path) -> Iterator[Finding]:
     parent = next(path for path in folder.parents if path.exists())
-    if os.access(parent, os.W_OK | os.X_OK):
+    if os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
         yield ok(FOLDER, f"{folder} is not there yet; the first job makes it")
         yield from _file_system(parent)
         yield from _space(parent)
@@ -64,6 +66,8 @@ def _whose(folder: Path) -> Iterator[Finding]:
             yield wrong(
                 FOLDER, what, "run encoder-pin as the user that runs the encoder, or give it the folder (chown)"
             )
+    elif mode & 0o700 != 0o700:
+        yield wrong(FOLDER, f"we may not read and write {folder} (mode {mode:04o})", f"chmod 0700 {folder}")
     elif mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield look_at(FOLDER, f"others may write into {folder} (mode {mode:04o})", f"chmod 0700 {folder}")
     else:
@@ -108,7 +112,7 @@ def _spool(folder: Path) -> Iterator[Finding]:
     for path in there:
         if not path.is_dir() or path.is_symlink():
             yield wrong(FOLDER, f"{path} is no folder of its own", "move it away; the next job makes it again")
-        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
             yield wrong(
                 FOLDER, f"we may not read and write {path}", "give it to the user that runs the encoder (chown)"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 import sys
@@ -31,6 +32,8 @@ _TOLERANCE = 300.0
 def check_state(data_dir: Path) -> Iterator[Finding]:
     """Look at the ledger, the archive, the worker, the clock and the software."""
     yield from _software()
+    if data_dir.exists() and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True):
+        return  # that is said of the folder
     yield from _ledger(data_dir)
     yield from _archive(data_dir)
     yield from _worker(data_dir)

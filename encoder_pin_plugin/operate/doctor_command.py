@@ -53,12 +53,23 @@ def _examine(operator: Operator, *, with_nodes: bool) -> Iterator[Finding]:
 
     settings, why = operator.settings_or_why()
     yield from check_settings(settings, why)
-    yield from check_folder(operator.data_dir())
-    yield from check_state(operator.data_dir())
+    yield from _as_far_as_it_goes("data folder", check_folder(operator.data_dir()))
+    yield from _as_far_as_it_goes("data folder", check_state(operator.data_dir()))
     if settings is not None and with_nodes:
         yield from check_nodes(settings)
     manager, _ = operator.plugins(settings)
     yield from check_plugins(manager.plugins(), settings)
+
+
+def _as_far_as_it_goes(topic: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings until the system keeps us out: that is one more."""
+    from encoder_pin_plugin.operate.finding import wrong
+
+    try:
+        yield from findings
+    except OSError as error:
+        text = f"{error.filename or topic}: {error.strerror or error}"
+        yield wrong(topic, text, "run encoder-pin as the user that runs the encoder")
 
 
 def _show(found: Sequence[Finding], bad: int) -> None:

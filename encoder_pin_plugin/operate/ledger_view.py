@@ -59,8 +59,15 @@ def view_ledger(path: Path, *, patience: float = PATIENCE) -> Iterator[LedgerVie
 
 def _open(path: Path, patience: float) -> sqlite3.Connection | None:
     """A connection for reading; one that may write where a killed worker left a transaction to be undone."""
-    if not path.exists():
+    try:
+        path.stat()
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        why = error.strerror or error
+        raise LedgerError(
+            f"the ledger {path} cannot be read: {why}; run this as the user that runs the encoder"
+        ) from error
     connection = _connect(path, "ro", patience)
     try:
         version = _version(connection)

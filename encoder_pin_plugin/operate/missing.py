@@ -5,21 +5,55 @@ Somebody moved the file: that is also the normal way to collect it, so this is t
 
 from __future__ import annotations
 
-from itertools import chain
+import os
+import re
 from typing import TYPE_CHECKING
 
+from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.index import PLAIN_PREFIX, prefix_of
+from encoder_pin_plugin.archive.reading import entries_in, read_blocks
+from encoder_pin_plugin.durable import storage_errors
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     from encoder_pin_plugin.archive.jsonl import Archive
+    from encoder_pin_plugin.archive.reading import Block
     from encoder_pin_plugin.operate.ledger_view import LedgerView
 
 _KNOWN = "SELECT key, cid, job_id FROM job WHERE state = 'archived' AND line IS NOT NULL"
 
+_PLAIN = re.compile(rb"(?m)^" + PLAIN_PREFIX + rb",")
+
 
 def missing_lines(ledger: LedgerView, archive: Archive) -> list[str]:
     """The ledger's keys of the jobs whose line stands nowhere. Raises LedgerError, StorageError, ArchiveError."""
-    missing = {(row["cid"], row["job_id"]): row["key"] for row in ledger.rows(_KNOWN)}
-    if missing:
-        for entry in chain(archive.entries(), archive.migrated()):
-            if entry.record is not None:
-                missing.pop(entry.record.key, None)
+    missing = {prefix_of((row["cid"], row["job_id"])): row["key"] for row in ledger.rows(_KNOWN)}
+    for path in (archive.path, archive.migrated_path):
+        if missing:
+            for prefix in _prefixes(path):
+                missing.pop(prefix, None)
     return list(missing.values())
+
+
+def _prefixes(path: Path) -> Iterator[bytes]:
+    """How each line would begin if we had written it: that is its key."""
+    descriptor = open_to_read(path)
+    if descriptor is None:
+        return
+    try:
+        with storage_errors("read", path):
+            for block in read_blocks(descriptor):
+                yield from _prefixes_in(block)
+    finally:
+        os.close(descriptor)
+
+
+def _prefixes_in(block: Block) -> Iterable[bytes]:
+    if block.too_long:
+        return ()
+    plain = _PLAIN.findall(block.data)
+    if len(plain) == block.data.count(b"\n"):
+        return plain
+    return (prefix_of(entry.record.key) for entry in entries_in(block, 1) if entry.record is not None)

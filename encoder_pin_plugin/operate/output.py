@@ -32,16 +32,16 @@ def say_json(document: object) -> None:
 
 def harmless(text: str) -> str:
     """`text` with everything escaped that a terminal would act on; its own line breaks stay."""
-    from encoder_pin_plugin.settings.values import plain  # not before there is something to say
+    if all(map(str.isprintable, text.split("\n"))):
+        return text
+    from encoder_pin_plugin.settings.values import plain  # not before it is needed
 
     return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def one_line(text: str, limit: int = 300) -> str:
     """A text from outside on one line of bounded length."""
-    from encoder_pin_plugin.settings.values import plain
-
-    line = plain(" ".join(text.split()))
+    line = harmless(" ".join(text.split()))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 

@@ -5,6 +5,7 @@ Each part is gathered alone: what cannot be had (a locked ledger, an unreadable 
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -73,10 +74,10 @@ class Report:
     trouble: tuple[str, ...] = field(default=())
 
     @property
-    def waiting(self) -> int:
+    def waiting(self) -> int | None:
         """Open jobs, those that no worker has seen yet included; by their files where the ledger cannot be read."""
         indexed = self.jobs.open if self.jobs is not None else self.open_files
-        return (self.arrived or 0) + (indexed or 0)
+        return None if indexed is None or self.arrived is None else self.arrived + indexed
 
     def as_dict(self) -> dict[str, Any]:
         """The report with keys that stay."""
@@ -84,13 +85,18 @@ class Report:
 
 
 class _Trouble:
-    """Collects what could not be had."""
+    """Collects what could not be had. Where the whole folder is closed to us, that is said once."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
+    def __init__(self, data_dir: Path) -> None:
+        self.closed = data_dir.exists() and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True)
+        owner = f", which belongs to user {data_dir.stat().st_uid}" if self.closed else ""
+        us = f"user {os.geteuid()} may not read {data_dir}{owner}: run this as the user that runs the encoder"
+        self.texts = [us] if self.closed else []
 
     def spare(self, gather: Callable[[], T]) -> T | None:
         """What `gather` returns, or None and its error noted."""
+        if self.closed:
+            return None
         try:
             return gather()
         except EncoderPinError as error:
@@ -102,7 +108,7 @@ class _Trouble:
 
 def gather(data_dir: Path, settings: Settings | None, nodes: NodesReached | None) -> Report:
     """Look at everything. Never raises for what it finds."""
-    trouble = _Trouble()
+    trouble = _Trouble(data_dir)
     spool, archive = Spool(data_dir), Archive(data_dir)
     fallback_after = settings.fallback_after if settings else FALLBACK_AFTER
     rejects = trouble.spare(lambda: rejected_files(spool))

@@ -70,10 +70,11 @@ def _parts(report: Report) -> Iterator[tuple[str, list[str]]]:
     yield "archive", list(_archive_lines(report.archive))
     if report.jobs is not None and report.jobs.held.cids:
         held = report.jobs.held
-        unknown = f", {held.without_size} of unknown size" if held.without_size else ""
+        unknown = f", {held.without_size:,} of unknown size" if held.without_size else ""
         what = count(held.cids, "CID is", "CIDs are")
         yield "held", [f"{megabytes(held.size_mb)}: {what} pinned locally until the supernode has them whole{unknown}"]
-    yield "worker", [_worker(it.name, it.silent_seconds) for it in report.workers] or ["none"]
+    none = "none" if report.open_files is not None else "not known"
+    yield "worker", [_worker(it.name, it.silent_seconds) for it in report.workers] or [none]
     if report.nodes is not None:
         yield "supernode", [_node(report.nodes.supernode)]
         yield "local node", [_node(report.nodes.local)]
@@ -82,11 +83,16 @@ def _parts(report: Report) -> Iterator[tuple[str, list[str]]]:
 def _job_lines(report: Report) -> Iterator[str]:
     jobs, arrived = report.jobs, report.arrived or 0
     if jobs is None:
-        yield f"about {report.waiting} open (by their files: the ledger cannot be read)"
+        waiting = "not known how many are" if report.waiting is None else f"about {report.waiting:,}"
+        yield f"{waiting} open (the ledger cannot be read)"
     else:
         states = _some(arrived=arrived, pending=jobs.pending, falling_back=jobs.falling_back)
         marks = _some(in_flight=jobs.in_flight, overdue=jobs.overdue)
-        yield f"{report.waiting:,} open" + (f": {states}" if states else "") + (f"; of these {marks}" if marks else "")
+        yield (
+            f"{arrived + jobs.open:,} open"
+            + (f": {states}" if states else "")
+            + (f"; of these {marks}" if marks else "")
+        )
         yield from _open_lines(jobs)
     by_hand = f" (and {report.rejected_by_hand} by hand)" if report.rejected_by_hand else ""
     rejected = "?" if report.rejected is None else report.rejected
@@ -125,7 +131,7 @@ def _archive_lines(archive: ArchiveReport | None) -> Iterator[str]:
     if archive is None:
         yield "cannot be read"
         return
-    unknown = f" ({archive.lines_without_size} of unknown size)" if archive.lines_without_size else ""
+    unknown = f" ({archive.lines_without_size:,} of unknown size)" if archive.lines_without_size else ""
     yield f"{count(archive.lines, 'line waits', 'lines wait')} to be migrated, {megabytes(archive.size_mb)}{unknown}"
     if archive.migrated_lines:
         yield f"{archive.migrated_lines:,} migrated"

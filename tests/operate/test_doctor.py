@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,6 +196,27 @@ def test_names_of_plugins_that_nobody_installed(desk: Desk) -> None:
     texts = [text for _, text, _ in found(desk, "plugins", "--no-nodes")]
     assert any("ghost" in text for text in texts)
     assert any("pin is blocked" in text for text in texts)
+
+
+def test_a_data_folder_of_somebody_else_is_said_once(desk: Desk) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    (folder / "data").mkdir(mode=0o700)
+    desk.env["DATA_DIR"] = str(folder / "data")
+    commands = [("status", "--no-nodes"), ("doctor", "--no-nodes")]
+    for command in commands:
+        desk.run(*command)  # what it imports may be out of the other's reach
+    os.seteuid(65534)
+    try:
+        shown = [desk.run(*command) for command in commands]
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(folder)
+    for result in shown:
+        assert result.exit_code == 1
+        assert result.stdout.count("as the user that runs the encoder") == 1
 
 
 def test_a_folder_that_nobody_may_make(desk: Desk) -> None:
