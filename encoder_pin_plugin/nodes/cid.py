@@ -127,9 +127,8 @@ def _version_1(text: str) -> Cid:
     length, digest = _varint(rest, "digest length")
     codec_name, hash_name = _known_codec(codec), _known_hash(hash_code)
     _check_digest(hash_code, hash_name, length, digest)
-    canonical_text = "b" + encode_base32(raw)
     return Cid(
-        text=canonical_text,
+        text=text if text.startswith("b") else "b" + encode_base32(raw),
         version=1,
         codec=codec_name,
         hash_name=hash_name,

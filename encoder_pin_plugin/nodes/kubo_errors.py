@@ -98,6 +98,8 @@ def _refused_by_status(error: BaseException) -> tuple[Reason, str]:
     status = _status(error)
     if status in _NOT_ALLOWED:
         return Reason.NOT_ALLOWED, f"HTTP {status}: {_NOT_ALLOWED[status]}"
+    if status == 400:
+        return Reason.NODE_ERROR, "HTTP 400: it does not understand this call"
     return Reason.NODE_ERROR, f"HTTP {status}, without an error of Kubo's: a proxy before it, or another program"
 
 

@@ -45,9 +45,9 @@ class KuboWire:
     def __init__(self, address: NodeAddress, auth: Credentials | None = None) -> None:
         self.address = address
         self._auth = auth
-        self._mine = threading.local()
         self._all: weakref.WeakSet[_Line] = weakref.WeakSet()
         self._lock = threading.Lock()
+        self._forget()
 
     def ask(self, what: str, call: Callable[[Any], T], *, seconds: float, body: int = 65536) -> T:
         """One call whose answer comes whole: `call` gets the ipfshttpclient client.
@@ -62,8 +62,8 @@ class KuboWire:
             NodeError: whatever went wrong.
         """
         line = self._line()
-        line.watch.start(seconds=seconds, body=body)
-        with self._named(what, line.watch):
+        watch = line.watch(seconds=seconds, body=body)
+        with self._named(what, watch):
             return call(line.client)
 
     def stream(
@@ -80,14 +80,14 @@ class KuboWire:
             NodeError: whatever went wrong, a late error of the node in the trailer too.
         """
         line = self._line()
-        limits = {"body": _BODY, "line": _LINE} if lines else {"body": None, "line": None}
-        line.watch.start(seconds=seconds, silence=silence, **limits)
-        with self._named(what, line.watch):
+        body, longest = (_BODY, _LINE) if lines else (None, None)
+        watch = line.watch(seconds=seconds, silence=silence, body=body, line=longest)
+        with self._named(what, watch):
             items = call(line.client)
         try:
             while True:
-                with self._named(what, line.watch):
-                    line.watch.patience()
+                with self._named(what, watch):
+                    watch.patience()
                     item = next(items, _END)
                 if item is _END:
                     return
@@ -113,13 +113,20 @@ class KuboWire:
             raise as_node_error(None, f"{self.address.text} {what}", watch)
 
     def _line(self) -> _Line:
+        if self._pid != os.getpid():
+            self._forget()
         line: _Line | None = getattr(self._mine, "line", None)
-        if line is None or line.pid != os.getpid():
-            line = _Line(self.address, self._auth)
-            self._mine.line = line
+        if line is None:
+            line = self._mine.line = _Line(self.address, self._auth)
             with self._lock:
                 self._all.add(line)
         return line
+
+    def _forget(self) -> None:
+        """Begin anew, without a lock that another thread may have held when this process was forked."""
+        self._pid = os.getpid()
+        self._mine = threading.local()
+        self._all, self._lock = weakref.WeakSet(), threading.Lock()
 
 
 def call_directly(kubo: Any, command: str, args: Sequence[str], options: Mapping[str, str]) -> Any:
@@ -139,18 +146,19 @@ class _Line:
 
         from encoder_pin_plugin.nodes.transport import Watch, open_session
 
-        self.pid = os.getpid()
-        self.watch = watch = Watch()
-
-        class Backend(ClientSync):  # type: ignore[misc]
-            def _make_session(self) -> Any:
-                return open_session(address, auth, watch)
-
-        backend = Backend(_ANY, "api/v0")
+        self._watch = Watch
+        self._session = open_session(address, auth)
+        backend = ClientSync(_ANY, "api/v0")
         backend._base_url = f"{address.url}{address.prefix}/api/v0/".replace("//api", "/api")  # noqa: SLF001
-        backend.open_session()
+        backend._session = self._session  # noqa: SLF001 - these three have no public way in
         self.client = ipfshttpclient.Client(_ANY)
-        self.client._client = backend  # noqa: SLF001 - there is no public way in
+        self.client._client = backend  # noqa: SLF001
+
+    def watch(self, **limits: Any) -> Watch:
+        """Watch the next call: `limits` as `Watch` takes them."""
+        watch = self._watch(**limits)
+        self._session.watch_by(watch)
+        return watch
 
     def close(self) -> None:
         self.client.close()

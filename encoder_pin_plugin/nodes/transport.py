@@ -17,6 +17,7 @@ import io
 import os
 import socket
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
@@ -50,15 +51,22 @@ class TimeIsUp(Exception):
 
 
 class Watch:
-    """What one call may take, and what was seen of its reply. One for each session, set anew for each call."""
+    """What one call may take, and what was seen of its reply.
 
-    def __init__(self) -> None:
-        self.start(seconds=30)
+    Args:
+        seconds: for all of it.
+        silence: seconds between two reads.
+        body: bytes of the body, or None for any number.
+        line: bytes of one line of the body, or None for any number.
+    """
+
+    def __init__(self, *, seconds: float = 30, **limits: Any) -> None:
+        self.start(seconds=seconds, **limits)
 
     def start(
         self, *, seconds: float, silence: float | None = None, body: int | None = 65536, line: int | None = None
     ) -> None:
-        """A call begins: it has `seconds` in all, `silence` seconds between two reads, and so many bytes."""
+        """A call begins, and with it everything from the start."""
         self._deadline = time.monotonic() + seconds
         self._silence = seconds if silence is None else silence
         self._body, self._line = body, line
@@ -81,7 +89,7 @@ class Watch:
         if self._line is not None:
             newline = piece.rfind(b"\n")
             self._line_seen = self._line_seen + len(piece) if newline < 0 else len(piece) - newline - 1
-            if self._line_seen > self._line or len(piece) - newline > _PIECE:
+            if self._line_seen > self._line:
                 raise BadReply(f"a line of more than {self._line} bytes")
 
     def check_headers(self, response: requests.Response) -> None:
@@ -98,10 +106,10 @@ class Watch:
             raise BadReply(f"a reply of {length[:19]} bytes")
 
 
-def open_session(address: NodeAddress, auth: Credentials | None, watch: Watch) -> requests.Session:
+def open_session(address: NodeAddress, auth: Credentials | None, watch: Watch | None = None) -> WatchedSession:
     """A session for this one node. Proxies and certificates are looked up now, once, not on each call."""
-    adapter = _Adapter(address, watch)
-    session = _Session(adapter)
+    adapter = _Adapter(address, watch or Watch())
+    session = WatchedSession(adapter)
     session.trust_env = False
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
@@ -113,12 +121,18 @@ def open_session(address: NodeAddress, auth: Credentials | None, watch: Watch) -
     return session
 
 
-class _Session(requests.Session):
-    """Prepares a call that has no body by hand, which takes a third of the time that requests' merging takes."""
+class WatchedSession(requests.Session):
+    """A session whose next call is watched by the watch it was given last.
+
+    It prepares a call that has no body by hand, which takes a third of the time that requests' merging takes.
+    """
 
     def __init__(self, adapter: _Adapter) -> None:
         super().__init__()
         self._adapter = adapter
+
+    def watch_by(self, watch: Watch) -> None:
+        self._adapter.current.watch = watch
 
     def request(self, method: Any, url: Any, params: Any = None, data: Any = None, *args: Any, **options: Any) -> Any:
         if data is not None or args or options.get("headers") or options.get("auth") or options.get("cookies"):
@@ -146,16 +160,23 @@ class NodeAuth(AuthBase):
         return request
 
 
+@dataclass
+class _Current:
+    """The watch of the call that is under way, apart from the adapter: no circle of references keeps sockets open."""
+
+    watch: Watch
+
+
 class _Adapter(requests.adapters.HTTPAdapter):
     def __init__(self, address: NodeAddress, watch: Watch) -> None:
-        self._address, self._watch = address, watch
+        self._address, self.current = address, _Current(watch)
         self._pool: Any = None
         super().__init__(pool_connections=1, pool_maxsize=4)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        if self._pool is None:  # one address, one pool
+        if self._pool is None:  # one address, one pool; pools are made inside urllib3, and this is the way in
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
-            self._pool.ConnectionCls = self._connect  # pools are made inside urllib3; this is the way in
+            self._pool.ConnectionCls = functools.partial(_connect, self._address, self.current)
         return self._pool
 
     def close(self) -> None:
@@ -163,28 +184,31 @@ class _Adapter(requests.adapters.HTTPAdapter):
         super().close()
 
     def send(self, request: Any, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any) -> Any:
-        patience = self._watch.patience()
+        watch = self.current.watch
+        patience = watch.patience()
         # urllib3 takes the first for each send as well: an upload may have to wait for the server's disk.
         timeout = (patience if request.body else min(CONNECT_TIMEOUT, patience), patience)
         response = super().send(request, True, timeout, *args, **kwargs)
-        self._watch.answered = True
+        watch.answered = True
         try:
-            self._watch.check_headers(response)
+            watch.check_headers(response)
         except BadReply:
             response.close()
             raise
-        response.raw = _Body(response.raw, self._watch)
+        response.raw = _Body(response.raw, watch)
         return response
 
-    def _connect(self, **options: Any) -> HTTPConnection:
-        kind = requests_wrapper.HTTPSConnection if self._address.secure else requests_wrapper.HTTPConnection
-        connection: Any = kind(**options)
-        connection.response_class = functools.partial(_Response, watch=self._watch)
-        connection.family = self._address.family
-        if self._address.unix_path:
-            connection.family = socket.AF_UNIX
-            connection._dns_host = quote(self._address.unix_path, safe="")  # noqa: SLF001 - read by the wrapper
-        return cast("HTTPConnection", connection)
+
+def _connect(address: NodeAddress, current: _Current, /, **options: Any) -> HTTPConnection:
+    """A connection whose replies are read under the watch of the call that they answer."""
+    kind = requests_wrapper.HTTPSConnection if address.secure else requests_wrapper.HTTPConnection
+    connection: Any = kind(**options)
+    connection.response_class = lambda *args, **kwargs: _Response(*args, watch=current.watch, **kwargs)
+    connection.family = address.family
+    if address.unix_path:
+        connection.family = socket.AF_UNIX
+        connection._dns_host = quote(address.unix_path, safe="")  # noqa: SLF001 - read by the wrapper
+    return cast("HTTPConnection", connection)
 
 
 class _Body:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +23,7 @@ from encoder_pin_plugin.settings import Credentials, Secret
 from tests.fakes.kubo_honest import Content
 from tests.fakes.kubo_node import FakeKubo
 from tests.fakes.tls_proxy import CERTIFICATE, TlsProxy
-from tests.nodes.cid_vectors import V0
+from tests.nodes.cid_vectors import V0, V1_TWIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +173,22 @@ def test_the_host_s_warnings_and_environment_stay_as_they_are(fake: FakeKubo) ->
     assert (list(warnings.filters), dict(os.environ)) == before
 
 
+def test_a_call_while_a_stream_is_open_has_limits_of_its_own(fake: FakeKubo) -> None:
+    node = KuboNode(fake.url)
+    fake.content[V1_TWIN] = Content(missing=True)
+    options = {"progress": "true", "timeout": "60s"}
+    items = node.wire.stream(
+        "pin/add", lambda kubo: kubo.pin.add(V1_TWIN, opts=options, stream=True), seconds=2, silence=2
+    )
+    began = time.monotonic()
+    with pytest.raises(NodeError) as caught:
+        for _ in items:
+            assert node.ping() == "Kubo 0.43.0"
+    assert caught.value.reason is Reason.TIMEOUT
+    assert 1.9 < time.monotonic() - began < 20
+    node.close()
+
+
 def test_no_cookie_is_kept(fake: FakeKubo) -> None:
     node = KuboNode(fake.url)
     fake.cookie = "session=of-somebody"
@@ -220,10 +239,28 @@ def test_a_short_lived_thread_leaves_no_open_socket(fake: FakeKubo) -> None:
     def use() -> None:
         node.ping()
 
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted only
-    for _ in range(30):
-        thread = threading.Thread(target=use)
-        thread.start()
-        thread.join()
-    assert len(os.listdir("/proc/self/fd")) - before < 40  # noqa: PTH208 - the fake's half is closed when ours is
+    gc.disable()  # what is closed is closed at once
+    try:
+        for _ in range(30):
+            thread = threading.Thread(target=use)
+            thread.start()
+            thread.join()
+        assert _open_sockets_to(fake.port) <= 1
+        assert len({call.peer for call in fake.calls}) == 30
+    finally:
+        gc.enable()
     node.close()
+
+
+def _open_sockets_to(port: int) -> int:
+    """Connections from this process to a port, by the system's own table; the fake's ends have it on the other side."""
+    ours = {socket.group(1) for fd in Path("/proc/self/fd").iterdir() if (socket := _socket(fd))}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[9] in ours for row in rows)
+
+
+def _socket(fd: Path) -> re.Match[str] | None:
+    try:
+        return re.fullmatch(r"socket:\[(\d+)\]", str(fd.readlink()))
+    except OSError:
+        return None
