@@ -8,11 +8,13 @@ answers each question for a batch, because asking a hundred at once costs a fort
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from encoder_hookspecs.events import ContentType, Reason
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from encoder_hookspecs.events import ContentType, Reason
 
 PIN_NAME = "encoder-pin"
 """The name our pins carry on Kubo, so that a pin of ours is told from everybody else's."""
@@ -114,7 +116,8 @@ class PinNode(Protocol):
         self, cid: str, *, name: str = PIN_NAME, limits: Limits, progress: Callable[[int], None] | None = None
     ) -> None:
         """Pin `cid` recursively, fetching what is missing. Returns when the node said that it is done; that is a
-        claim, to be proved by `pinned`. `progress` is called with a count that grows (blocks or bytes)."""
+        claim, to be proved by `pinned`. Ask `pinned` first, too: Kubo drops a pin that it already has before it walks
+        the DAG again, and nothing in here asks. `progress` is called with a count that grows (blocks or bytes)."""
 
     def whole(self, cids: Sequence[str]) -> Mapping[str, Whole]:
         """For each CID whether every block is on the node, now, without fetching; *unknown* where it cannot tell."""
