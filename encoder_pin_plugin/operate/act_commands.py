@@ -115,8 +115,7 @@ def reject(operator: Operator, job: str, why: str) -> None:
     spool, reason = Spool(data_dir), f"{BY_HAND}: {why}" if why else BY_HAND
     kept = [spool.reject(path, reason) for path in _files(spool, data_dir, open_rows)]
     row = open_rows[0]
-    if any(row.state != "arrived" for row in open_rows):
-        _close(data_dir, row, reason)
+    _close(data_dir, row, reason, must=any(row.state != "arrived" for row in open_rows))
     say(f"rejected job {row.job_id}; kept: {', '.join(map(str, kept)) or 'no file, there was none'}")
     if any(row.held == "ours" for row in open_rows):
         say(f'its content stays on the local node, pinned as "encoder-pin": ipfs pin rm {row.cid} releases it')
@@ -138,11 +137,15 @@ def _files(spool: Spool, data_dir: Path, rows: list[JobRow]) -> list[Path]:
     return [*spool.open.glob(f"{key}.*"), *arrived]
 
 
-def _close(data_dir: Path, row: JobRow, why: str) -> None:
+def _close(data_dir: Path, row: JobRow, why: str, *, must: bool) -> None:
+    """Close the ledger's row; a job that had only arrived has none, unless a worker took it in meanwhile."""
     from encoder_pin_plugin.lazy import manual
+    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 
+    if not (must or (data_dir / LEDGER_NAME).exists()):
+        return
     with closing(_ledger(data_dir)) as ledger:
-        if not manual.reject(ledger, row.key, why, int(time.time() * 1000)):
+        if not manual.reject(ledger, row.key, why, int(time.time() * 1000)) and must:
             raise Failure(f"job {row.job_id} was finished just now; the copy of its file in spool/rejected can go")
 
 

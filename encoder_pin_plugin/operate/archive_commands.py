@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from encoder_pin_plugin.operate.archive_list import lines_of_record, list_
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
 from encoder_pin_plugin.operate.output import busy, count, megabytes, one_line, say, say_json
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.archive.checking import Checked
     from encoder_pin_plugin.archive.jsonl import Archive
     from encoder_pin_plugin.archive.record import ArchiveRecord
-
-_AT_ONCE = 200
-"""Records printed with one write."""
 
 _file = click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -125,39 +123,7 @@ def total(operator: Operator, /, file: Path | None, as_json: bool) -> None:
     say(f"{path}: {count(found.records, 'line')}, {megabytes(found.size_mb)}{unknown}{invalid}")
 
 
-@archive.command("list")
-@_file
-@click.option("--cid", metavar="CID", help="Only lines with this CID.")
-@click.option("--job-id", metavar="ID", help="Only lines of this job.")
-@click.option("--node-id", metavar="N", help="Only lines of this encoder.")
-@click.option("--since", metavar="TIME", help="Only lines from this time on: 2025-10-28, or 2025-10-28T10:30.")
-@click.option("--migrated", is_flag=True, help="What was migrated, in place of what waits.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines, as they stand in the file.")
-@pass_operator
-def list_(
-    operator: Operator, /, file: Path | None, migrated: bool, limit: int | None, as_json: bool, **wanted: Any
-) -> None:
-    """List the lines in their order.
-
-    Of the archive, of what was migrated, or of FILE.
-
-    \b
-    Examples:
-      encoder-pin archive list --since 2025-10-28
-      encoder-pin archive list --json --node-id encoder-1 > encoder-1.jsonl
-    """
-    from itertools import islice
-
-    archive = _archive(operator)
-    path = file or (archive.migrated_path if migrated else archive.path)
-    records = (record for record in _records(path, follow=file is not None) if _matches(record, **wanted))
-    chosen = islice(records, limit)
-    while some := list(islice(chosen, _AT_ONCE)):
-        if as_json:
-            click.echo(b"".join(record.line() for record in some), nl=False)
-        else:
-            say("\n".join(line for record in some for line in _lines_of(record)))
+archive.add_command(list_)
 
 
 def _archive(operator: Operator) -> Archive:
@@ -215,7 +181,7 @@ def _show_plan(found: Checked, lost: list[ArchiveRecord], *, from_ledger: bool) 
     if from_ledger:
         say(f"it would write {count(len(lost), 'line')} again from the ledger:" if lost else "no line is missing")
         for record in lost:
-            for line in _lines_of(record):
+            for line in lines_of_record(record):
                 say(f"  {line}")
 
 
@@ -234,31 +200,3 @@ def _lost(operator: Operator, archive: Archive) -> Iterator[ArchiveRecord]:
         for key in missing_lines(ledger, archive):
             (row,) = ledger.rows("SELECT line FROM job WHERE key = :key", key=key)
             yield parse_line(row["line"])
-
-
-def _records(path: Path, *, follow: bool) -> Iterator[ArchiveRecord]:
-    from encoder_pin_plugin.archive.reading import read_entries
-
-    for entry in read_entries(path, follow=follow):
-        if entry.record is not None and not entry.torn:
-            yield entry.record
-
-
-def _matches(
-    record: ArchiveRecord, *, cid: str | None, job_id: str | None, node_id: str | None, since: str | None
-) -> bool:
-    return (
-        (cid is None or record.hash == cid)
-        and (job_id is None or record.job_id == job_id)
-        and (node_id is None or record.node_id == node_id)
-        and (since is None or record.local_pin_timestamp >= since)
-    )
-
-
-def _lines_of(record: ArchiveRecord) -> Iterator[str]:
-    kind = record.type or "unknown type"
-    yield f"{record.local_pin_timestamp}  {one_line(record.job_id, 80)}  {megabytes(record.size_mb)}  {kind}"
-    target = record.extra.get("target")
-    where = f", now on {one_line(str(target), 80)}" if target else ""
-    attempts = count(record.failed_lazy_attempts, "failed attempt")
-    yield f"{'':24}  {record.hash}  on {one_line(record.node_id, 60)}, after {attempts}{where}"

@@ -26,6 +26,7 @@ COMMANDS = (
     ("retry", "act_commands:retry"),
     ("reject", "act_commands:reject"),
     ("archive", "archive_commands:archive"),
+    ("migrate", "migrate_commands:migrate"),
     ("plugins", "plugin_commands:plugins"),
     ("doctor", "doctor_command:doctor"),
     ("settings", "settings_command:settings"),

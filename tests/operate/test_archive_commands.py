@@ -115,12 +115,30 @@ def test_the_list_is_filtered_in_both_forms(desk: Desk, archive: Archive) -> Non
         (["--cid", CIDS[0]], {"job-0", "job-3"}),
         (["--job-id", "job-1"], {"job-1"}),
         (["--node-id", "enc-2"], {"job-3"}),
+        (["--cid", CIDS[0].upper()], {"job-0", "job-3"}),
         (["--since", "2025-10-12"], {"job-2", "job-3"}),
+        (["--since", "2025-10-12 10:29+00:00"], {"job-2", "job-3"}),
+        (["--since", "2025-10-12T10:31"], {"job-3"}),
         (["--limit", "1"], {"job-0"}),
         (["--migrated"], set()),
     ):
         lines = desk.run("archive", "list", "--json", *arguments).stdout.splitlines()
         assert {json.loads(line)["job_id"] for line in lines} == jobs
+
+
+def test_lines_are_listed_as_they_stand_and_bad_ones_are_counted(desk: Desk, archive: Archive) -> None:
+    odd = b'{"job_id": "job-9", "hash": "%s", "more": [1]}\n' % CIDS[0].encode()
+    with archive.path.open("ab") as file:
+        file.write(b"rubbish\n" + odd + b"torn")
+    result = desk.run("archive", "list", "--json", "--job-id", "job-9")
+    assert result.stdout.encode() == odd
+    assert "left out 1 bad line" in result.stderr
+    assert "first line 4" in result.stderr
+
+
+def test_what_is_no_time_or_no_cid_is_wrong_usage(desk: Desk) -> None:
+    assert desk.run("archive", "list", "--since", "yesterday").exit_code == 2
+    assert desk.run("archive", "list", "--cid", "xx").exit_code == 2
 
 
 def test_a_migrated_line_says_where_it_is_now(desk: Desk, archive: Archive) -> None:

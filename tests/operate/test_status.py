@@ -113,6 +113,14 @@ def test_numbers_of_every_state(desk: Desk) -> None:
     assert "oldest: job-2" in text
 
 
+def test_the_keys_for_programs_stay(desk: Desk) -> None:
+    assert set(desk.json("status", "--no-nodes")) == {
+        "ok", "needs_a_person", "checked_at", "data_dir", "data_dir_exists", "open", "arrived", "open_files",
+        "rejected",
+        "rejected_by_hand", "jobs", "archive", "workers", "nodes", "fallback_after", "local_fallback", "trouble",
+    }  # fmt: skip
+
+
 @pytest.mark.usefixtures("nodes", "worker")
 def test_overdue_jobs_say_where_to_look(desk: Desk) -> None:
     desk.submit("job-1")

@@ -1,0 +1,159 @@
+"""A migration's parts, put together from settings and options."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from encoder_pin_plugin.errors import InvalidSettings, NodeError
+from encoder_pin_plugin.operate.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+    from encoder_hookspecs import EncoderManager
+    from encoder_pin_plugin.archive.carrying import Target
+    from encoder_pin_plugin.archive.waiting import Item
+    from encoder_pin_plugin.nodes.kubo import KuboNode
+    from encoder_pin_plugin.nodes.proofs import Look, Witness
+    from encoder_pin_plugin.settings import Credentials, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a person asked for; see the command's help."""
+
+    to: str
+    files: tuple[Path, ...] = ()
+    clean: bool = False
+    dry_run: bool = False
+    limit: int | None = None
+    concurrency: int = 16
+    only: tuple[str, ...] = ()
+    order: str = ""
+    wait: bool = False
+    transfer: str = "auto"
+    proof: str = ""
+    auth_file: Path | None = None
+    as_json: bool = False
+
+
+def open_target(wanted: Wanted, settings: Settings) -> Target:
+    """The target, which answers. Raises InvalidSettings for what is none, Failure where nobody answers."""
+    from encoder_pin_plugin.nodes.targets import open_node
+
+    target = open_node(wanted.to, credentials(wanted, settings))
+    try:
+        target.ping()
+    except NodeError as error:
+        raise Failure(
+            f"the target does not answer: {error}\nStart it, or correct the address after --to. Where only another"
+            " machine reaches it, open a tunnel (ssh -L 5001:127.0.0.1:5001 USER@SERVER) and give --to the tunnel's end"
+        ) from error
+    return target
+
+
+def credentials(wanted: Wanted, settings: Settings) -> Credentials | None:
+    """From --auth-file, else MIGRATE_AUTH, else those that the settings have for the same address."""
+    from encoder_pin_plugin.settings.credentials import read_credentials
+    from encoder_pin_plugin.settings.values import Unusable
+
+    if wanted.auth_file is not None:
+        try:
+            return read_credentials(wanted.auth_file)
+        except Unusable as error:
+            raise InvalidSettings(f"--auth-file {wanted.auth_file}: {error}") from error
+    if settings.migrate_auth is not None:
+        return settings.migrate_auth
+    known = (
+        (settings.threespeak_ipfs_endpoint, settings.threespeak_ipfs_auth),
+        (settings.ipfs_cluster_endpoint, settings.ipfs_cluster_auth),
+        (settings.ipfs_api_addr, settings.ipfs_api_auth),
+    )
+    address = wanted.to.partition("+")[2].partition("?")[0].rstrip("/")
+    return next((auth for endpoint, auth in known if auth and endpoint and _url(endpoint) == address), None)
+
+
+def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings: Settings) -> Witness:
+    """The target, to be asked for proof. Raises InvalidSettings where it cannot give the proof that is wanted."""
+    from encoder_pin_plugin.durable import SharedSync
+    from encoder_pin_plugin.nodes.car import read_back
+    from encoder_pin_plugin.nodes.kubo import KuboNode
+    from encoder_pin_plugin.nodes.proofs import Witness, rule_for
+
+    retrieve: Callable[[str], None] | None = None
+    if wanted.proof == "retrieved":
+        if not isinstance(target, KuboNode):
+            raise InvalidSettings("--proof retrieved reads from a Kubo node: name one after --to")
+        node, limits = target, limits_of(settings)
+        retrieve = lambda cid: read_back(node, cid, limits=limits)  # noqa: E731
+    trusted = settings.pinned_is_enough
+    enough = "*" in trusted or bool(trusted & {wanted.to.rstrip("/"), wanted.to.partition("+")[2].rstrip("/")})
+    rule = rule_for(wanted.to, pinned_is_enough=enough)
+    return Witness(node=target, rule=rule, sync=SharedSync(), copy=local, retrieve=retrieve)
+
+
+def limits_of(settings: Settings) -> Any:
+    """How long one pin may take."""
+    from encoder_pin_plugin.nodes.base import Limits
+
+    return Limits(stall=settings.lazy_pin_stall_timeout, total=settings.lazy_pin_timeout)
+
+
+def jobs_that_need(data_dir: Path) -> Callable[[Collection[str]], set[str]]:
+    """Tells which of some CIDs an open job still needs, in the ledger or just arrived. Raises EncoderPinError."""
+    from encoder_pin_plugin.errors import InvalidJobFile
+    from encoder_pin_plugin.lazy.spool import Spool
+    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+    from encoder_pin_plugin.operate.ledger_view import view_ledger
+
+    spool = Spool(data_dir)
+
+    def arrived() -> Iterator[str]:
+        for path in spool.arrivals(100_000) if spool.new.is_dir() else ():
+            try:
+                yield spool.read(path).job.cid
+            except (InvalidJobFile, FileNotFoundError):  # no job, or indexed meanwhile
+                continue
+
+    def ask(cids: Collection[str]) -> set[str]:
+        names = {f"cid{number}": cid for number, cid in enumerate(cids)}
+        needed = set(arrived()) & set(cids)
+        with view_ledger(data_dir / LEDGER_NAME) as ledger:
+            if ledger is not None and names:
+                marks = ",".join(f":{name}" for name in names)
+                sql = f"SELECT DISTINCT cid FROM job WHERE closed_at IS NULL AND cid IN ({marks})"  # noqa: S608
+                needed |= {str(row["cid"]) for row in ledger.rows(sql, **names)}
+        return needed
+
+    return ask
+
+
+@contextmanager
+def observers(manager: EncoderManager, target: str) -> Iterator[Callable[[Item, Look], None]]:
+    """Tells the plugins of each line that is proved, in a thread of its own: a slow one holds up no migration."""
+    from encoder_hookspecs.events import Migrated, Proof
+
+    with ExitStack() as stack:
+        thread: ThreadPoolExecutor | None = None
+        if manager.pluggy.hook.on_migrated.get_hookimpls():
+            thread = stack.enter_context(ThreadPoolExecutor(1, "encoder-pin-observers"))
+
+        def tell(item: Item, look: Look) -> None:
+            if thread is None:
+                return
+            for _, job_id in item.keys:
+                proof = look.proof or Proof.PINNED
+                record = Migrated(cid=item.cid, job_id=job_id, target=target, proof=proof, size_mb=item.size_mb)
+                thread.submit(manager.on_migrated, record)
+
+        yield tell
+
+
+def _url(endpoint: str) -> str:
+    from encoder_pin_plugin.nodes.address import parse_address
+
+    return parse_address(endpoint).url.rstrip("/") if endpoint.startswith("/") else endpoint.rstrip("/")

@@ -1,0 +1,252 @@
+"""Migrating a data folder's own archive: what `encoder-pin migrate --to URL` does."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from encoder_pin_plugin.operate.failures import Failure
+from encoder_pin_plugin.operate.migrate_parts import (
+    Wanted,
+    jobs_that_need,
+    limits_of,
+    observers,
+    open_target,
+    witness_of,
+)
+from encoder_pin_plugin.operate.migrate_progress import Progress, Stopping, summary
+from encoder_pin_plugin.operate.migrate_words import advice, troubles_in_words
+from encoder_pin_plugin.operate.output import count, megabytes, say, say_json, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from encoder_pin_plugin.archive.carrying import Carrier
+    from encoder_pin_plugin.archive.cleaning import Cleaner
+    from encoder_pin_plugin.archive.jsonl import Archive
+    from encoder_pin_plugin.archive.tally import Tally
+    from encoder_pin_plugin.archive.waiting import Item, Waiting
+    from encoder_pin_plugin.nodes.kubo import KuboNode
+    from encoder_pin_plugin.nodes.proofs import Witness
+    from encoder_pin_plugin.operate.context import Operator
+    from encoder_pin_plugin.service import Service
+    from encoder_pin_plugin.settings import Settings
+
+
+def migrate_own(operator: Operator, wanted: Wanted) -> int:
+    """Migrate the node's own archive; the exit code."""
+    from encoder_pin_plugin.archive.migration_lock import migration_lock
+
+    settings = operator.settings()
+    manager, ours = operator.plugins(settings)
+    archive = ours.service.archive
+    with migration_lock(settings.data_dir, f"to {wanted.to}", wait=wanted.wait):
+        if archive.path.exists():
+            archive.settle()
+        waiting = read_waiting(archive.entries(), archive)
+        items = chosen(waiting, wanted)
+        if not items:
+            return _nothing(waiting, wanted, archive)
+        target = open_target(wanted, settings)
+        parts = _parts(ours.service, settings, wanted, target)
+        if wanted.dry_run:
+            return dry_run(parts[0], items, wanted, settings)
+        carrier, witness, cleaner = parts
+        if cleaner is not None:
+            cleaner.expect(items, waiting.lines)
+        with observers(manager, wanted.to) as told:
+            tally = run(carrier, witness, cleaner, items, wanted=wanted, told=told)
+        note_faults(tally, waiting)
+        remember_rate(settings.data_dir, wanted.to, tally)
+        return show(tally, wanted)
+
+
+def _parts(
+    service: Service, settings: Settings, wanted: Wanted, target: Any
+) -> tuple[Carrier, Witness, Cleaner | None]:
+    from encoder_pin_plugin.archive.carrying import Transfer
+    from encoder_pin_plugin.archive.meeting import choose
+
+    local: KuboNode = service.local  # type: ignore[assignment]  # the local node is always a Kubo
+    carrier = choose(target, local, Transfer(wanted.transfer), limits_of(settings))
+    witness = witness_of(target, local, wanted, settings)
+    return carrier, witness, cleaner_of(service, settings, wanted.to, witness) if wanted.clean else None
+
+
+def cleaner_of(service: Service, settings: Settings, to: str, witness: Witness) -> Cleaner:
+    """What deletes here. Raises Failure where the local node does not answer: nothing could be unpinned."""
+    from encoder_pin_plugin.archive.cleaning import Cleaner, Policy
+    from encoder_pin_plugin.archive.sightings import Sightings
+    from encoder_pin_plugin.errors import NodeError
+    from encoder_pin_plugin.nodes.exclusion import Exclusion
+
+    try:
+        service.local.ping()
+    except NodeError as error:
+        raise Failure(
+            f"the encoder's own node does not answer, so nothing can be unpinned: {error}\nStart it, or leave --clean"
+            " out to pin and prove only"
+        ) from error
+    policy = Policy(
+        target=to,
+        open_jobs=jobs_that_need(settings.data_dir),
+        remove_others=settings.remove_local_after_sync,
+        sightings=Sightings(settings.data_dir, to) if witness.rule.apart else None,
+    )
+    return Cleaner(service.archive, service.local, witness, Exclusion(settings.data_dir), policy=policy)
+
+
+def read_waiting(entries: Iterable[Any], archive: Archive) -> Waiting:
+    """What stands in an archive."""
+    from encoder_pin_plugin.archive.waiting import Waiting
+
+    waiting = Waiting()
+    waiting.read(entries, archive.path)
+    return waiting
+
+
+def chosen(waiting: Waiting, wanted: Wanted) -> list[Item]:
+    """The items that are wanted, in the order that is. Raises InvalidCid for an --only that is none."""
+    from encoder_pin_plugin.nodes.cid import canonical
+
+    items: Iterable[Item] = waiting.items.values()
+    if wanted.only:
+        only = {canonical(cid) for cid in wanted.only}
+        for cid in only - waiting.items.keys():
+            warn(f"no line waits for {cid}")
+        items = [item for item in items if item.cid in only]
+    if wanted.order == "smallest":
+        items = sorted(items, key=lambda item: float("inf") if item.size_mb is None else item.size_mb)
+    elif wanted.order == "oldest":
+        items = sorted(items, key=lambda item: item.since)
+    return list(islice(items, wanted.limit))
+
+
+def run(
+    carrier: Carrier, witness: Witness, cleaner: Cleaner | None, items: list[Item], *, wanted: Wanted, told: Any
+) -> Tally:
+    """Run a migration, shown and stoppable."""
+    from encoder_pin_plugin.archive.migrate import Migration, Plan
+
+    with Progress() as progress:
+        plan = Plan(concurrency=wanted.concurrency, wait=wanted.wait, told=progress.told, proved=told)
+        migration = Migration(carrier, witness, cleaner, plan)
+        migration.tally.lines = sum(len(item.keys) for item in items)
+        with Stopping(migration.stop):
+            return migration.run(items)
+
+
+def note_faults(tally: Tally, waiting: Waiting) -> None:
+    """Bad lines are troubles too: they are counted, named, and left where they are."""
+    from encoder_pin_plugin.archive.tally import Trouble
+
+    for place, problem in waiting.faults:
+        tally.troubles[place] = Trouble(cid=place, reason="bad line", detail=problem)
+
+
+def show(tally: Tally, wanted: Wanted) -> int:
+    """Say what became of a migration; the exit code."""
+    done = tally.complete and not tally.stopped
+    if wanted.as_json:
+        say_json(as_document(tally, wanted.to) | {"complete": done})
+        return 0 if done else 1
+    for line in summary(tally, wanted.to):
+        say(line)
+    if tally.later:
+        say(
+            f"{count(len(tally.later), 'CID waits', 'CIDs wait')} for a second look, ten minutes after the first: run"
+            " this again then, or with --wait"
+        )
+    for line in troubles_in_words(tally):
+        say(line, colour="red")
+    if tally.gave_up:
+        say(f"gave up on the target: {tally.gave_up}", colour="red")
+    if tally.untried:
+        say(f"{count(tally.untried, 'CID was', 'CIDs were')} not tried; run this again to go on")
+    return 0 if done else 1
+
+
+def as_document(tally: Tally, to: str) -> dict[str, Any]:
+    """A migration's outcome for programs."""
+    return {
+        "target": to,
+        "cids": tally.total, "lines": tally.lines, "mb": round(tally.mb, 3),
+        "already_there": tally.there, "pinned": tally.pinned, "proved": len(tally.proofs),
+        "proved_mb": round(tally.proved_mb, 3),
+        "cleaned_lines": tally.cleaned_lines, "local_pins_removed": tally.released, "local_pins_kept": tally.kept,
+        "second_look_later": sorted(tally.later), "not_tried": tally.untried,
+        "seconds": round(tally.seconds, 3), "cids_per_second": round(tally.rate, 3),
+        "failed": [asdict(trouble) | {"advice": advice(trouble.reason)} for trouble in tally.troubles.values()],
+        "stopped": tally.stopped, "gave_up": tally.gave_up,
+    }  # fmt: skip
+
+
+def _nothing(waiting: Waiting, wanted: Wanted, archive: Archive) -> int:
+    from encoder_pin_plugin.archive.tally import Tally
+
+    tally = Tally()
+    note_faults(tally, waiting)
+    if wanted.as_json or waiting.faults:
+        return show(tally, wanted)
+    say(f"nothing waits in {archive.path}" if not waiting.items else "nothing that was asked for waits")
+    return 0
+
+
+def dry_run(carrier: Carrier, items: list[Item], wanted: Wanted, settings: Settings) -> int:
+    """Say what would be pinned, how much that is, and how long it would take at the rate that was measured last."""
+    from encoder_pin_plugin.nodes.base import Answer
+
+    told = carrier.target.pinned([item.cid for item in items])
+    missing = [item for item in items if told[item.cid].answer is Answer.NO]
+    unknown = sum(answer.answer is Answer.UNKNOWN for answer in told.values())
+    mb = sum(item.size_mb or 0.0 for item in missing)
+    rate = remembered_rate(settings.data_dir, wanted.to)
+    seconds = len(missing) / rate if rate else None
+    if wanted.as_json:
+        say_json({
+            "target": wanted.to, "cids": len(items), "to_pin": len(missing), "to_pin_mb": round(mb, 3),
+            "already_there": len(items) - len(missing) - unknown, "unknown": unknown,
+            "transfer": carrier.transfer.value, "seconds": seconds,
+        })  # fmt: skip
+        return 1 if unknown else 0
+    how = "fetched by the target" if carrier.transfer.value == "pull" else "pushed from here"
+    say(
+        f"{count(len(items), 'CID waits', 'CIDs wait')}; {wanted.to} has {len(items) - len(missing) - unknown:,} of them"
+    )
+    say(f"{count(len(missing), 'CID')} ({megabytes(mb)}) would be {how}; nothing was pinned, nothing deleted")
+    if unknown:
+        say(f"of {count(unknown, 'CID')} the target could not tell", colour="yellow")
+    if seconds is None:
+        say("how long it takes is not known yet: migrate with --limit 20 to measure it")
+    else:
+        from encoder_pin_plugin.operate.output import duration
+
+        say(f"about {duration(seconds)}, at the {rate:.1f} a second of the last migration there")
+    return 1 if unknown else 0
+
+
+RATE_NAME = "migration-rate.json"
+
+
+def remember_rate(data_dir: Any, to: str, tally: Tally) -> None:
+    """Note how quick a migration was, for a later dry run."""
+    import json
+
+    from encoder_pin_plugin.durable import replace_file, storage_errors
+
+    if tally.pinned:
+        rate = tally.pinned / max(tally.seconds, 1e-3)
+        with storage_errors("write", data_dir / RATE_NAME):
+            replace_file(data_dir / RATE_NAME, json.dumps({"target": to, "cids_per_second": rate}).encode("ascii"))
+
+
+def remembered_rate(data_dir: Any, to: str) -> float | None:
+    """CIDs a second of the last migration to this target, None where there was none."""
+    import json
+    from contextlib import suppress
+
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads((data_dir / RATE_NAME).read_text("ascii"))
+        return float(found["cids_per_second"]) if found["target"] == to else None
+    return None
