@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LEVELS = ("WARNING", "INFO", "DEBUG")
 _TIME = "{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z"
-_BRIEF = "<level>{level}</level>: {message}\n"
+_BRIEF = "<level>{extra[word]}</level>: {message}\n"
 _FULL = f"<dim>{_TIME}</dim> <level>{{level: <8}}</level> {{message}}\n"
 _FILE = f"{_TIME} | {{level: <8}} | {{message}}\n"
 _TRACE = "{extra[trace]}\n"
@@ -82,6 +82,7 @@ def _make_harmless(record: Record) -> None:
     from encoder_pin_plugin.settings.values import plain
 
     record["message"] = plain(record["message"])
+    record["extra"]["word"] = record["level"].name.lower()
     if record["exception"] is not None:
         from traceback import format_exception
 

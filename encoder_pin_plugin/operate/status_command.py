@@ -70,9 +70,9 @@ def _parts(report: Report) -> Iterator[tuple[str, list[str]]]:
     yield "archive", list(_archive_lines(report.archive))
     if report.jobs is not None and report.jobs.held.cids:
         held = report.jobs.held
-        unknown = f", {held.without_size:,} of unknown size" if held.without_size else ""
-        what = count(held.cids, "CID is", "CIDs are")
-        yield "held", [f"{megabytes(held.size_mb)}: {what} pinned locally until the supernode has them whole{unknown}"]
+        unknown = f" ({held.without_size:,} of unknown size)" if held.without_size else ""
+        size = f"{count(held.cids, 'CID')}, {megabytes(held.size_mb)}{unknown}"
+        yield "held", [f"{size}, pinned on the local node until the supernode has all of each"]
     none = "none" if report.open_files is not None else "not known"
     yield "worker", [_worker(it.name, it.silent_seconds) for it in report.workers] or [none]
     if report.nodes is not None:

@@ -56,7 +56,7 @@ def test_a_cid_in_another_base_is_recorded_in_its_canonical_form(desk: Desk) -> 
 def test_an_odd_value_costs_no_video(desk: Desk, odd: list[str]) -> None:
     result = desk.run("submit", CIDS[0], "--job-id", "job-1", *odd)
     assert result.exit_code == 0
-    assert "WARNING: job job-1: " in result.stderr
+    assert "warning: job job-1: " in result.stderr
     assert len(desk.spool.arrivals(10)) == 1
 
 
