@@ -37,6 +37,7 @@ def check_state(data_dir: Path) -> Iterator[Finding]:
     yield from _ledger(data_dir)
     yield from _archive(data_dir)
     yield from _worker(data_dir)
+    yield from _set_aside(data_dir)
 
 
 def _software() -> Iterator[Finding]:
@@ -132,3 +133,17 @@ def _worker(data_dir: Path) -> Iterator[Finding]:
         yield look_at(
             WORKER, "none is alive: jobs are recorded and wait", 'run "encoder-pin work", or start its service'
         )
+
+
+def _set_aside(data_dir: Path) -> Iterator[Finding]:
+    """What was found damaged and kept: nothing waits for it, but a disk that damages files will do it again."""
+    ledgers = [path for path in data_dir.glob("lazy-pins.db.damaged-*") if not path.name.endswith("-journal")]
+    pieces = list(data_dir.glob("quarantine/*"))
+    for topic, kept, what in ((LEDGER, ledgers, "damaged ledger"), (ARCHIVE, pieces, "piece that is no line")):
+        if kept:
+            many = {"piece that is no line": "pieces that are no lines"}.get(what)
+            yield look_at(
+                topic,
+                f"{count(len(kept), what, many)} set aside, the newest {max(kept)}",
+                "look at the kernel's log for a failing disk; once you know why, delete what was set aside",
+            )

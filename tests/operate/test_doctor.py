@@ -175,6 +175,19 @@ def test_an_archive_lock_that_somebody_holds(desk: Desk) -> None:
     assert (level, "fuser" in todo) == ("look at", True)
 
 
+def test_what_was_set_aside(desk: Desk) -> None:
+    desk.data.mkdir()
+    for name in ("lazy-pins.db.damaged-17", "lazy-pins.db.damaged-17-journal"):
+        (desk.data / name).touch()
+    assert "1 damaged ledger set aside" in found(desk, "ledger", "--no-nodes")[0][1]
+    (desk.data / "quarantine").mkdir()
+    for name in ("1-torn", "2-torn"):
+        (desk.data / "quarantine" / name).touch()
+    ((level, text, _),) = found(desk, "archive", "--no-nodes")
+    assert level == "look at"
+    assert "2 pieces that are no lines set aside" in text
+
+
 def test_a_clock_that_is_behind(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.submit("job-1")
     ledger = desk.ledger()
