@@ -90,6 +90,7 @@ class FakeClusterPeer(FakeService):
             return
         self._want(cid, query, least, most)
         send_json(talk, self.pinset[cid])
+        self.pinset[cid]["origins"] = self.pinset[cid]["origins"] or []  # what is stored has a list
 
     def _want(self, cid: str, query: Mapping[str, str], least: int, most: int) -> None:
         self._left[cid] = list(self._becomes)
