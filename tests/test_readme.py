@@ -1,0 +1,257 @@
+"""The README, taken at its word: what it shows is run, and what it lists is compared with the code."""
+
+from __future__ import annotations
+
+import configparser
+import inspect
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+
+from encoder_hookspecs import EncoderSpecs
+from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.archive.record import KEYS, ArchiveRecord
+from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+from encoder_pin_plugin.operate.cli import COMMANDS, cli
+from encoder_pin_plugin.settings.table import TABLE
+from examples.nodes import KuboDaemon
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SOURCE = "\n".join(path.read_text() for path in sorted((ROOT / "encoder_pin_plugin").rglob("*.py")))
+CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def table(first_heading: str) -> list[list[str]]:
+    """The cells of the table whose first column has this heading."""
+    after = README.split(f"\n| {first_heading} |", 1)[1].split("\n\n", 1)[0]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in after.splitlines()[2:]]
+
+
+def quoted(text: str) -> list[str]:
+    return re.findall(r"`([^`]*)`", text)
+
+
+@dataclass
+class Shell:
+    """A person at a shell in a folder of their own, with the console script on the path."""
+
+    folder: Path
+    env: dict[str, str]
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-o", "pipefail", "-c", line]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+        return subprocess.run(command, cwd=self.folder, env=self.env, text=True, timeout=120, check=False, **pipes)
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.folder, env=self.env, stdin=quiet, stdout=quiet, stderr=quiet)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return shell_in(tmp_path)
+
+
+def shell_in(folder: Path) -> Shell:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: text for name, text in os.environ.items() if name not in TABLE}
+    (folder / "data").mkdir()
+    return Shell(folder, kept | {"PATH": path, "IPFS_API_ADDR": "http://127.0.0.1:1", "NODE_NAME": "encoder-1"})
+
+
+# What it shows is run
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KuboDaemon, KuboDaemon]]:
+    folder = tmp_path_factory.mktemp("nodes")
+    with KuboDaemon(folder / "super") as supernode, KuboDaemon(folder / "local") as local:
+        supernode.connect(local)
+        yield supernode, local
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
+def test_every_command_does_what_is_shown(shell: Shell, pair: tuple[KuboDaemon, KuboDaemon]) -> None:
+    """On a machine as the README describes it: a fallback lies behind, and the worker runs as a service."""
+    supernode, local = pair
+    shell.env |= {"IPFS_API_ADDR": local.api_multiaddr, "THREESPEAK_IPFS_ENDPOINT": "http://127.0.0.1:1"}
+    cid = local.add_files({"index.m3u8": b"#EXTM3U", "0.ts": bytes(300_000)})
+    assert shell.run(f"encoder-pin submit {cid} --job-id job-1").returncode == 0
+    assert shell.run("LAZY_PIN_BACKOFF=1 encoder-pin work --drain").returncode == 0
+    shell.env["THREESPEAK_IPFS_ENDPOINT"] = supernode.api_url
+    worker = shell.start("encoder-pin", "work")
+    try:
+        for block in blocks("console"):
+            run_as_shown(shell, block)
+        for line in "".join(blocks("bash")).splitlines():
+            done = shell.run(line)
+            assert done.returncode == 0, f"{line}\n{done.stdout}"
+            assert done.stdout.strip(), f"{line} printed nothing"
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(60)
+
+
+def run_as_shown(shell: Shell, block: str) -> None:
+    for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, flags=re.MULTILINE):
+        done = shell.run(command)
+        assert done.returncode in allowed(command), f"$ {command}\n{done.stdout}"
+        pattern = re.escape(expected.strip()).replace("…", ".*")
+        assert re.fullmatch(pattern, done.stdout.strip(), flags=re.DOTALL), f"$ {command}\n{done.stdout}"
+
+
+def allowed(command: str) -> set[int]:
+    """0, and 1 for a command of which the README says so."""
+    name = command.split()[1]
+    return {0, 1} if re.search(rf"`{name}` ends with 1", README) else {0}
+
+
+def test_the_python_blocks_run_in_order_and_record_their_jobs(shell: Shell) -> None:
+    script = shell.folder / "encoder.py"
+    script.write_text("\n".join(blocks("python")))
+    done = shell.run(f"{sys.executable} -W error {script.name}")
+    assert done.returncode == 0, done.stdout
+    spool = Spool(shell.folder / "data")
+    files = [*spool.arrivals(100), *spool.opened()]
+    assert sorted(spool.read(path).job.job_id for path in files) == ["job-123", "job-124"]
+
+
+def test_the_service_file_is_one_and_starts_what_exists() -> None:
+    (text,) = blocks("ini")
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(text)
+    assert set(unit.sections()) == {"Unit", "Service", "Install"}
+    service = unit["Service"]
+    program, *arguments = service["ExecStart"].split()
+    assert (Path(program).name, arguments) == ("encoder-pin", ["work"])
+    folder = service["WorkingDirectory"]
+    assert service["ReadWritePaths"].split() == [f"{folder}/data", f"{folder}/logs"]
+
+
+def test_the_entry_point_is_that_of_the_example_plugin() -> None:
+    (text,) = blocks("toml")
+    example = tomllib.loads((ROOT / "examples/site_plugin/pyproject.toml").read_text())
+    assert tomllib.loads(text)["project"]["entry-points"] == example["project"]["entry-points"]
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Each command with each command line in its help text."""
+    for name, command in commands(cli, ()):
+        for line in re.findall(r"^ +((?:[A-Z_]+=\S+ )*encoder-pin .+)$", command.help or "", flags=re.MULTILINE):
+            yield name, line
+
+
+def commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
+    yield " ".join(path) or "encoder-pin", group
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    assert {name for name, _ in commands(cli, ())} == {name for name, _ in examples()}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose data folder has an open job, a ledger and an archive of one line."""
+    shell = shell_in(tmp_path_factory.mktemp("prepared"))
+    assert shell.run(f"encoder-pin submit {CID} --job-id job-123").returncode == 0
+    assert shell.run("timeout --preserve-status 3 encoder-pin work").returncode == 0
+    record = ArchiveRecord(hash=CID, job_id="job-1", local_pin_timestamp="2025-10-28T10:30:00.000Z")
+    Archive(shell.folder / "data").append(record)
+    return shell.folder
+
+
+@pytest.mark.parametrize("line", [line for _, line in examples()])
+def test_the_examples_in_the_help_texts_run(shell: Shell, prepared: Path, line: str) -> None:
+    if "| jq" in line and not shutil.which("jq"):
+        pytest.skip("jq is not installed")
+    shutil.copytree(prepared, shell.folder, dirs_exist_ok=True)
+    for name in re.findall(r"(?<!> )(?<!\S)[\w.-]+\.jsonl\b", line):
+        (shell.folder / name).write_bytes(Archive(shell.folder / "data").path.read_bytes())
+    line = line.replace("/srv/encoder", str(shell.folder))
+    if line.split()[-1] == "work":
+        line = f"timeout --preserve-status 5 {line}"
+    done = shell.run(line)
+    assert done.returncode in (0, 1), f"{line}\n{done.stdout}"
+    assert "Traceback" not in done.stdout
+
+
+# What it lists is what there is
+
+
+def test_the_settings_are_those_of_the_table_with_their_defaults() -> None:
+    shown: dict[str, str] = {}
+    for names, default, _ in table("setting"):
+        defaults = re.sub(r"`[^`]*`", lambda each: each[0].replace(",", ";"), default).split(",")
+        for name, text in itertools.zip_longest(quoted(names), defaults, fillvalue=""):
+            shown[name] = "".join(quoted(text)).replace(";", ",")
+    files = {name for name in TABLE if name.endswith("_AUTH_FILE")}
+    assert "…_AUTH_FILE" in README
+    assert shown == {name: row.default for name, row in TABLE.items() if name not in files}
+
+
+def test_the_hooks_are_those_of_the_contract_with_their_parameters() -> None:
+    shown = {quoted(hook)[0]: quoted(parameters) for hook, parameters, *_ in table("hook")}
+    hooks = {name: hook for name, hook in vars(EncoderSpecs).items() if name.startswith("on_")}
+    assert shown == {name: list(inspect.signature(hook).parameters)[1:] for name, hook in hooks.items()}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in COMMANDS])
+def test_every_command_is_mentioned(name: str) -> None:
+    assert re.search(rf"encoder-pin {name}\b|`{name}[ `]", README)
+
+
+def test_the_files_are_those_that_the_code_writes() -> None:
+    shown = {quoted(names)[0].rstrip("/"): what for names, what in table("file")}
+    data, archive, spool = Path("data"), Archive(Path("data")), Spool(Path("data"))
+    ours = {archive.path, archive.migrated_path, archive.quarantine, spool.folder, data / LEDGER_NAME}
+    assert set(shown) == {*map(str, ours), f"{archive.path}.lock", "logs/encoder.log"}
+    assert quoted(shown[str(archive.path)]) == [", ".join(KEYS)]
+    assert quoted(shown[str(spool.folder)]) == [spool.new.name, spool.open.name, spool.rejected.name]
+
+
+def test_the_messages_to_look_up_are_those_that_are_written() -> None:
+    for seen, *_ in table("you see"):
+        for text in quoted(seen):
+            pattern = re.escape(text).replace("…", ".*").replace('"', r'\\?"')
+            assert re.search(pattern.replace(r"\ ", r"[\s\"f]+"), SOURCE), f"nothing writes {text!r}"
+
+
+def test_every_target_of_make_exists() -> None:
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", README, flags=re.MULTILINE))
+    assert {"demo", "test"} <= named
+    assert named <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+def test_every_link_into_the_checkout_leads_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
