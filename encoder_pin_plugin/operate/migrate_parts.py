@@ -84,7 +84,7 @@ def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings:
     from encoder_pin_plugin.nodes.kubo import KuboNode
     from encoder_pin_plugin.nodes.proofs import Witness, rule_for
 
-    retrieve: Callable[[str], None] | None = None
+    retrieve: Callable[[str], object] | None = None
     if wanted.proof == "retrieved":
         if not isinstance(target, KuboNode):
             raise InvalidSettings("--proof retrieved reads from a Kubo node: name one after --to")

@@ -82,10 +82,9 @@ class Stopping:
 
 def summary(tally: Tally, to: str) -> list[str]:
     """What a migration did, in a few lines."""
-    lines = [
-        f"{count(len(tally.proofs), 'CID is', 'CIDs are')} on {to} and proved ({megabytes(tally.proved_mb)}):"
-        f" {tally.pinned:,} pinned now, {tally.there:,} there before; {tally.rate:.1f} a second"
-    ]
+    how = f"{tally.pinned:,} pinned now, {tally.there:,} there before; {tally.rate:.1f} a second"
+    proved = f"{count(len(tally.proofs), 'CID is', 'CIDs are')} on {to} and proved ({megabytes(tally.proved_mb)})"
+    lines = [f"{proved}: {how}"]
     if tally.cleaned_lines or tally.released:
         moved = count(tally.cleaned_lines, "line")
         lines.append(f"{moved} moved to migrated-pins.jsonl, {count(tally.released, 'local pin')} removed")

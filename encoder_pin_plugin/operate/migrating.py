@@ -211,9 +211,7 @@ def dry_run(carrier: Carrier, items: list[Item], wanted: Wanted, settings: Setti
         })  # fmt: skip
         return 1 if unknown else 0
     how = "fetched by the target" if carrier.transfer.value == "pull" else "pushed from here"
-    say(
-        f"{count(len(items), 'CID waits', 'CIDs wait')}; {wanted.to} has {len(items) - len(missing) - unknown:,} of them"
-    )
+    say(f"{count(len(items), 'CID waits', 'CIDs wait')}; {len(items) - len(missing) - unknown:,} are on {wanted.to}")
     say(f"{count(len(missing), 'CID')} ({megabytes(mb)}) would be {how}; nothing was pinned, nothing deleted")
     if unknown:
         say(f"of {count(unknown, 'CID')} the target could not tell", colour="yellow")

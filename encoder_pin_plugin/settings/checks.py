@@ -22,7 +22,7 @@ def contradictions(parsed: Mapping[str, Any]) -> Iterator[str]:
     yield from _cluster(parsed)
     yield from _times(parsed)
     yield from _plugins(parsed)
-    for name in _ADDRESS_OF:
+    for name in (*_ADDRESS_OF, "MIGRATE_AUTH"):
         if parsed.get(name) and parsed.get(f"{name}_FILE"):
             yield f"{name} and {name}_FILE are both set: keep one of them"
 

@@ -50,6 +50,9 @@ class Settings:
         block_plugins: plugins that are not loaded.
         plugin_timeout: seconds that a site plugin's hook may take in the worker.
         threespeak_ipfs_auth: what the supernode's Kubo lets us in by; the other two likewise.
+        pinned_is_enough: migration targets that cannot tell whether they are whole, and whose word that they pinned is
+            enough for deleting; `*` for all.
+        migrate_auth: what a migration's target lets us in by, where the other three are for other addresses.
         warnings: sentences about settings that work but should be looked at.
     """
 
@@ -75,6 +78,8 @@ class Settings:
     threespeak_ipfs_auth: Credentials | None
     ipfs_api_auth: Credentials | None
     ipfs_cluster_auth: Credentials | None
+    pinned_is_enough: frozenset[str]
+    migrate_auth: Credentials | None
     warnings: tuple[str, ...] = ()
 
     @property

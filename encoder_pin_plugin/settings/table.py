@@ -68,6 +68,8 @@ TABLE: dict[str, Row] = {
     **_auth("THREESPEAK_IPFS_AUTH"),
     **_auth("IPFS_API_AUTH"),
     **_auth("IPFS_CLUSTER_AUTH"),
+    "PINNED_IS_ENOUGH": Row(default="false", parse=values.addresses_or_boolean),
+    **_auth("MIGRATE_AUTH"),
 }
 
 

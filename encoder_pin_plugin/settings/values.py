@@ -6,6 +6,7 @@ threshold of `three` for no number. Here a text means what it says, or is refuse
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -95,6 +96,16 @@ def names(text: str) -> frozenset[str]:
     found = frozenset(part.strip() for part in text.split(",") if part.strip())
     if not all(name.isprintable() and " " not in name for name in found):
         raise Unusable("write the plugins' names separated by commas, as `encoder-pin plugins` shows them")
+    return found
+
+
+def addresses_or_boolean(text: str) -> frozenset[str]:
+    """Addresses separated by commas; `true` for all of them, as `*`, `false` for none."""
+    with contextlib.suppress(Unusable):
+        return frozenset("*" if boolean(text) else "")
+    found = frozenset(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    if not all(address == "*" or re.fullmatch(r"[!-~]+//[!-~]+", address) for address in found):
+        raise Unusable("write true, false, or targets separated by commas, such as kubo+http://node.example:5001")
     return found
 
 

@@ -1,0 +1,150 @@
+"""Getting the bytes to a target: it fetches them (pull), or we stream them to it (push), or what works (auto).
+
+Pulling is cheap for us and needs the target to reach us: so both nodes are introduced to each other, and Cluster and
+pinning services are told where the content is. Pushing works from behind any NAT: CARs of the local node are streamed
+through this process piece by piece, many small ones in one request.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.errors import EncoderPinError, NodeError
+from encoder_pin_plugin.nodes.cluster import ClusterNode
+from encoder_pin_plugin.nodes.kubo import KuboNode
+from encoder_pin_plugin.nodes.pinning_service import PinningService
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Sequence
+
+    from encoder_pin_plugin.archive.waiting import Item
+    from encoder_pin_plugin.nodes.base import Limits
+
+Target = KuboNode | ClusterNode | PinningService
+Carried = dict[str, EncoderPinError | None]
+"""For each CID None where the target says that it has it, else what went wrong."""
+
+MEET_EVERY = 30.0
+"""Seconds after which two nodes are introduced again: an idle connection may be dropped."""
+
+CARS = 32
+CARS_MB = 64.0
+"""So many small CARs, and MB, go into one request."""
+
+UNKNOWN_MB = 8.0
+"""What a CID of unknown size counts for."""
+
+SWITCH_AFTER = 30.0
+"""Seconds without progress after which a pull is tried as a push, where that is possible."""
+
+STUCK = frozenset({Reason.STALLED, Reason.TIMEOUT, Reason.CONTENT_MISSING, Reason.CUT})
+"""A pull that ends like this may do better as a push."""
+
+
+class Transfer(enum.StrEnum):
+    """Who moves the bytes."""
+
+    PULL = "pull"
+    PUSH = "push"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
+    """Carries CIDs to one target.
+
+    Args:
+        target: where to.
+        local: the node that has the content; None where nothing of the encoder can be reached.
+        transfer: who moves the bytes; never AUTO, see `choose`.
+        switch: whether a pull that is stuck is tried again as a push.
+        limits: of one CID.
+        meeting: introduces the nodes again now and then; None where that does not help.
+        origins: where the content is, for targets that take such hints.
+    """
+
+    target: Target
+    local: KuboNode | None
+    transfer: Transfer
+    switch: bool
+    limits: Limits
+    meeting: Meeting | None = None
+    origins: tuple[str, ...] = ()
+
+    def take(self, waiting: deque[Item]) -> list[Item]:
+        """Remove from `waiting` what goes in one call."""
+        group = [waiting.popleft()]
+        if self.transfer is Transfer.PUSH and isinstance(self.target, KuboNode):
+            mb = _mb(group[0])
+            while waiting and len(group) < CARS and (mb := mb + _mb(waiting[0])) <= CARS_MB:
+                group.append(waiting.popleft())
+        return group
+
+    def carry(self, items: Sequence[Item]) -> Carried:
+        """Have the target pin `items`. Never raises for what a node answers."""
+        if self.transfer is Transfer.PUSH:
+            return self._push_all(items)
+        carried: Carried = {}
+        for item in items:
+            carried[item.cid] = error = self._tried_pull(item)
+            if isinstance(error, NodeError) and self.switch and error.reason in STUCK:
+                carried |= self._push_all([item])
+        return carried
+
+    def _tried_pull(self, item: Item) -> EncoderPinError | None:
+        try:
+            self._pull(item)
+        except EncoderPinError as error:
+            return error
+        return None
+
+    def _pull(self, item: Item) -> None:
+        if self.meeting is not None:
+            self.meeting.again()
+        limits = replace(self.limits, stall=min(self.limits.stall, SWITCH_AFTER)) if self.switch else self.limits
+        if isinstance(self.target, KuboNode):
+            self.target.pin(item.cid, limits=limits)
+        else:
+            self.target.pin(item.cid, limits=limits, meta=_meta(item), origins=self.origins)
+
+    def _push_all(self, items: Sequence[Item]) -> Carried:
+        """Push what the local node has whole, in one request where the target takes that."""
+        from encoder_pin_plugin.archive.pushing import push
+
+        if self.local is None:
+            words = "there is no node of ours to push from: say --transfer pull"
+            return dict.fromkeys([item.cid for item in items], NodeError(words, Reason.CONTENT_MISSING))
+        return push(self.target, self.local, items, limits=self.limits)
+
+
+class Meeting:
+    """Keeps two Kubo nodes connected; what does not work is no failure, other nodes may have the content."""
+
+    def __init__(self, introduce: Callable[[], bool]) -> None:
+        self._introduce = introduce
+        self._lock = threading.Lock()
+        self._last = time.monotonic()
+
+    def again(self) -> None:
+        """Introduce them again if it is time, and nobody else is about to."""
+        if time.monotonic() - self._last < MEET_EVERY or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._last = time.monotonic()
+            self._introduce()
+        finally:
+            self._lock.release()
+
+
+def _meta(item: Item) -> dict[str, str]:
+    return {"job_id": item.keys[0][1], "node_id": item.node_id} if item.keys else {}
+
+
+def _mb(item: Item) -> float:
+    return UNKNOWN_MB if item.size_mb is None else item.size_mb

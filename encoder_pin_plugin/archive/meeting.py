@@ -1,0 +1,122 @@
+"""How a target is reached before anything is carried: who it is, whether it can fetch from us, and what follows."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.archive.carrying import Carrier, Meeting, Target, Transfer
+from encoder_pin_plugin.errors import InvalidSettings, NodeError
+from encoder_pin_plugin.nodes.kubo import KuboNode
+from encoder_pin_plugin.nodes.kubo_errors import OddReply
+from encoder_pin_plugin.nodes.kubo_transfer import id_addresses, swarm_connect
+from encoder_pin_plugin.nodes.pinning_service import PinningService
+
+if TYPE_CHECKING:
+    from encoder_pin_plugin.nodes.base import Limits
+
+SECONDS = 20.0
+"""For introducing two nodes to each other; an address that nobody answers at costs some of them."""
+
+MOST_ADDRESSES = 6
+
+
+def choose(target: Target, local: KuboNode | None, transfer: Transfer, limits: Limits) -> Carrier:
+    """A carrier that does what `transfer` says; AUTO pulls where the nodes can meet, else pushes.
+
+    Raises:
+        InvalidSettings: the target is the local node, or cannot do what was asked for.
+    """
+    if local is not None:
+        refuse_itself(target, local)
+    if transfer is Transfer.PUSH and isinstance(target, PinningService):
+        raise InvalidSettings("a pinning service takes no CARs: say --transfer pull, or leave it out")
+    addresses = _addresses(local) if local else ()
+    if not isinstance(target, KuboNode):
+        how = Transfer.PUSH if transfer is Transfer.PUSH else Transfer.PULL
+        switch = transfer is Transfer.AUTO and local is not None and not isinstance(target, PinningService)
+        return Carrier(
+            target=target, local=local, transfer=how, switch=switch, limits=limits, origins=_public_first(addresses)
+        )
+    meets = transfer is not Transfer.PUSH and local is not None and introduce(target, local)
+    push = transfer is Transfer.PUSH or (transfer is Transfer.AUTO and local is not None and not meets)
+    return Carrier(
+        target=target,
+        local=local,
+        transfer=Transfer.PUSH if push else Transfer.PULL,
+        switch=transfer is Transfer.AUTO and local is not None,
+        limits=limits,
+        meeting=Meeting(lambda: introduce(target, local)) if meets and local else None,
+    )
+
+
+def refuse_itself(target: Target, local: KuboNode) -> None:
+    """Raise InvalidSettings where the target is the local node: cleaning would then delete the only copy."""
+    if not isinstance(target, KuboNode):
+        return
+    theirs, ours = _peer_id(target), _peer_id(local)
+    if target.where.url == local.where.url or (theirs and theirs == ours):
+        raise InvalidSettings(
+            f"the target {target.address} is the encoder's own node (IPFS_API_ADDR {local.address}): a migration"
+            " needs another one; write the permanent server's address after --to"
+        )
+
+
+def introduce(target: KuboNode, local: KuboNode) -> bool:
+    """Connect the two nodes, whichever of them can dial the other; whether they are connected."""
+    end = time.monotonic() + SECONDS
+    for dialler, other in ((target, local), (local, target)):
+        for address in _order(_addresses(other), near=target.on_this_machine and local.on_this_machine):
+            if time.monotonic() > end:
+                return False
+            try:
+                swarm_connect(dialler, address)
+            except NodeError as error:
+                logger.debug("{}", error)
+                if error.reason is Reason.NOT_ALLOWED:
+                    break
+            else:
+                return True
+    return False
+
+
+def _addresses(node: KuboNode) -> tuple[str, ...]:
+    try:
+        return id_addresses(node)
+    except NodeError as error:
+        logger.debug("{}", error)
+        return ()
+
+
+def _peer_id(node: KuboNode) -> str:
+    def read(reply: object) -> str:
+        peer = reply.get("ID") if isinstance(reply, dict) else None
+        if not isinstance(peer, str):
+            raise OddReply("it has no 'ID'")
+        return peer
+
+    try:
+        return node.wire.ask("id", lambda kubo: read(kubo.id().as_json()), seconds=node.patience.ask)
+    except NodeError:
+        return ""
+
+
+def _order(addresses: tuple[str, ...], *, near: bool) -> list[str]:
+    """Those worth dialling, the likeliest first: loopback on one machine and only there, plain TCP before more."""
+    chosen = [address for address in addresses if _is_loopback(address) == near] or list(addresses)
+    return sorted(chosen, key=lambda address: "/tcp/" not in address or "/ws" in address)[:MOST_ADDRESSES]
+
+
+def _public_first(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(addresses, key=lambda address: (_is_loopback(address), _is_private(address))))
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith(("/ip4/127.", "/ip6/::1/"))
+
+
+def _is_private(address: str) -> bool:
+    return address.startswith(("/ip4/10.", "/ip4/192.168.", "/ip4/172.", "/ip4/100.", "/ip6/f"))

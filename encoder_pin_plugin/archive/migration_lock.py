@@ -1,0 +1,63 @@
+"""One migration at a time on one archive: who comes second is told who is at it, and may wait."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from encoder_pin_plugin.archive.record import utc_text
+from encoder_pin_plugin.durable import FILE_MODE, make_folder, replace_file, storage_errors
+from encoder_pin_plugin.errors import LockBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK_NAME = "migration.lock"
+HOLDER_NAME = "migration.holder.json"
+
+
+@contextmanager
+def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of this data folder's migrations.
+
+    Args:
+        data_dir: the data folder.
+        doing: what is done, for whoever comes second.
+        wait: wait for another one to end, however long that takes.
+
+    Raises:
+        LockBusy: another migration is at work, named as it named itself.
+        StorageError: there can be no lock.
+    """
+    path = data_dir / LOCK_NAME
+    with storage_errors("lock", path):
+        make_folder(data_dir)
+        lock = FileLock(path, mode=FILE_MODE, fallback_to_soft=False, poll_interval=0.2, thread_local=False)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            raise LockBusy(f"{_holder(data_dir)}; wait for it with --wait, or end it (Ctrl-C, SIGTERM)") from None
+    try:
+        _sign(data_dir, doing)
+        yield
+    finally:
+        lock.release()
+
+
+def _sign(data_dir: Path, doing: str) -> None:
+    holder = {"pid": os.getpid(), "since": utc_text(datetime.now(UTC)), "doing": doing}
+    with storage_errors("write", data_dir / HOLDER_NAME):
+        replace_file(data_dir / HOLDER_NAME, json.dumps(holder).encode("ascii"))
+
+
+def _holder(data_dir: Path) -> str:
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        holder = json.loads((data_dir / HOLDER_NAME).read_text("ascii"))
+        return f"process {holder['pid']:d} has been migrating this archive since {holder['since']} ({holder['doing']})"
+    return f"another migration holds {data_dir / LOCK_NAME}"

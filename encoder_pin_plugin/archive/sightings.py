@@ -1,0 +1,59 @@
+"""When a target was first seen to hold a CID, for targets whose two looks must lie ten minutes apart.
+
+One small file beside the archive. Losing it costs another ten minutes, and nothing else; so it is not fsynced.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.durable import replace_file, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+NAME = "migration-first-looks.json"
+
+
+class Sightings:
+    """First looks at one target.
+
+    Args:
+        data_dir: the data folder.
+        target: looks at others do not count.
+    """
+
+    def __init__(self, data_dir: Path, target: str) -> None:
+        self._path = data_dir / NAME
+        self._target = target
+        self._seen = self._read()
+
+    def patience(self, cids: Sequence[str], apart: float, now: float) -> dict[str, float]:
+        """In how many seconds each CID, seen now, may be looked at again. `now` is wall-clock seconds; a first look
+        that lies in the future, because the clock was set back, counts as taken now."""
+        left: dict[str, float] = {}
+        for cid in cids:
+            first = self._seen.get(cid, now)
+            self._seen[cid] = first = min(first, now)
+            left[cid] = max(0.0, first + apart - now)
+        self._write()
+        return left
+
+    def keep_only(self, cids: Collection[str]) -> None:
+        """Forget all others: their lines are no longer there."""
+        self._seen = {cid: at for cid, at in self._seen.items() if cid in cids}
+        self._write()
+
+    def _read(self) -> dict[str, float]:
+        with suppress(OSError, ValueError, RecursionError):
+            content = json.loads(self._path.read_text("utf-8"))
+            seen = content.get(self._target, {})
+            return {str(cid): float(at) for cid, at in seen.items()}
+        return {}
+
+    def _write(self) -> None:
+        with storage_errors("write", self._path):
+            replace_file(self._path, json.dumps({self._target: self._seen}).encode("ascii"))
