@@ -232,7 +232,8 @@ def test_a_pin_that_failed_is_recovered_when_its_content_can_be_had(
 class TestThreePeers:
     @pytest.fixture
     def peers(self, kubo_binary: Path, tmp_path: Path) -> Iterator[list[ClusterPeer]]:
-        with cluster_of(3, tmp_path) as peers:
+        # A peer that was killed has forgotten its last pins, until the others send theirs again: after a minute or two.
+        with cluster_of(3, tmp_path, config={"consensus": {"crdt": {"rebroadcast_interval": "5s"}}}) as peers:
             yield peers
 
     def test_two_copies_then_one_peer_dies(self, peers: list[ClusterPeer]) -> None:
@@ -263,7 +264,7 @@ class TestThreePeers:
         assert node.pinned([cid])[cid].answer is Answer.UNKNOWN
 
         dead.start()
-        assert eventually(lambda: node.pinned([cid])[cid].yes)
+        assert eventually(lambda: node.pinned([cid])[cid].yes, 120)
         assert eventually(lambda: ClusterNode(first.rest_url, quorum=3).pinned([spread])[spread].yes)
 
 
