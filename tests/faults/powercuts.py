@@ -1,0 +1,95 @@
+"""Power cuts: the load runs on a disk of its own, which at a random instant forgets what was not synced.
+
+Hosts report jobs and a worker works on them; all are stopped, the power is cut, they are killed, the disk is mounted
+again, recovered, and judged against what had been acknowledged. What the harness and the nodes know is on another disk.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from tests.faults.actors import Place, place_at
+from tests.faults.checker import Verdict
+from tests.faults.cut_disk import KINDS, CutDisk, cut_disk
+from tests.faults.forkserver import Child, ForkServer
+from tests.faults.kills import judge, report
+from tests.faults.rig import Missing, RigReport, Say, scratch
+
+CUTS_PER_FOLDER = 10
+"""Cuts after which a fresh data folder is begun."""
+
+
+def run(
+    seed: int, count: int, say: Say, *, kinds: Sequence[str] = tuple(KINDS), planted: tuple[str, ...] = ()
+) -> RigReport:
+    """Cut the power `count` times in all, each kind of file system getting its share. Raises Missing where none
+    works."""
+    total = RigReport(fault=f"power cuts ({', '.join(kinds)})", tried=0)
+    missing = []
+    for kind in kinds:
+        try:
+            row = _run_on(kind, random.Random(f"{seed} {kind}"), -(-count // len(kinds)), say, planted, seed)
+        except Missing as error:
+            missing.append(f"{kind} was left out: {error}")
+            say(missing[-1])
+        else:
+            total = total + row if total.tried else replace(row, fault=total.fault)
+    if len(missing) == len(kinds):
+        raise Missing("; ".join(missing))
+    return total + RigReport(fault="", tried=0, notes=tuple(missing))
+
+
+def _run_on(kind: str, dice: random.Random, count: int, say: Say, planted: tuple[str, ...], seed: int) -> RigReport:
+    verdicts, healed = list[Verdict](), list[float]()
+    with (
+        scratch("power", memory=True, keep=lambda: not all(it.clean for it in verdicts)) as folder,
+        ExitStack() as stack,
+    ):
+        disk = stack.enter_context(cut_disk(KINDS[kind], folder))
+        server = stack.enter_context(ForkServer(folder / "children.log", planted))
+        while len(verdicts) < count and all(verdict.clean for verdict in verdicts):
+            number = len(verdicts) // CUTS_PER_FOLDER
+            place = place_at(str(folder / f"run-{number}"), str(disk.path / f"data-{number}"))
+            _load_until_cut(server, disk, place, dice)
+            verdict, seconds = judge(server, place, tail_may_be_torn=True, ends_are_final=True)
+            verdicts.append(verdict)
+            healed.append(seconds)
+            if len(verdicts) % 25 == 0 or not verdict.clean:
+                say(f"{kind}: {len(verdicts)} cuts, {verdict.acknowledged} jobs, {len(verdict.problems())} problems")
+    return report(f"power cuts on {kind}", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+
+
+def _load_until_cut(server: ForkServer, disk: CutDisk, place: Place, dice: random.Random) -> None:
+    folders = {"root": str(place.root), "data": str(place.data)}
+    if dice.random() < 0.5:
+        (place.supernode / "down").touch()
+    load = [
+        server.start("tests.faults.actors:host", **folders, seed=dice.randrange(2**32), repeats=False, pause=0.002),
+        server.start("tests.faults.actors:host", **folders, seed=dice.randrange(2**32), repeats=False, pause=0.01),
+        server.start("tests.faults.actors:work", **folders),
+    ]
+    time.sleep(dice.uniform(0.03, 0.35))
+    for child in load:
+        os.kill(child.pid, signal.SIGSTOP)
+    for child in load:
+        _wait_until_still(child)
+    disk.cut()
+    for child in load:
+        child.kill()
+    disk.restore()
+
+
+def _wait_until_still(child: Child) -> None:
+    """Until each thread has stopped: one that is in the middle of an fsync stops when that has returned."""
+    states = {"R"}
+    while states - {"T", "Z", "X"}:
+        tasks = Path(f"/proc/{child.pid}/task").iterdir()
+        states = {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks}
+        time.sleep(0.0005)

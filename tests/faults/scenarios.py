@@ -1,0 +1,230 @@
+"""What is stepped through one system call at a time: each scenario prepares a folder, then does one thing in it.
+
+Everything happens in one thread, so that the n-th system call is the same one each time: the worker's pools run their
+tasks on the spot. `SCENARIOS` names them all; a rig that adds one (migration, cleaning) adds it there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from encoder_hookspecs.events import CompletedJob
+from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.archive.record import ArchiveRecord, parse_line
+from encoder_pin_plugin.lazy import attempt, dispatch
+from encoder_pin_plugin.nodes.base import Limits
+from tests.faults.actors import (
+    Journal,
+    Place,
+    cid_of,
+    manager_of,
+    place_at,
+    plugin_at,
+    quicken,
+    recover,
+    through_pluggy,
+    watch_commits,
+)  # fmt: skip
+from tests.faults.folder_node import FolderNode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One thing to be interrupted.
+
+    Args:
+        prepare: makes the folder in which it happens.
+        act: does it.
+        torn_tail: whether an unhealed tail may be left until the next append.
+        damaged: whether the folder is damaged to begin with, and healed by doing it.
+        again: whether it is done again where it was interrupted, before everything else.
+    """
+
+    prepare: Callable[[Place], None]
+    act: Callable[[Place], None]
+    torn_tail: bool = False
+    damaged: bool = False
+    again: bool = False
+
+
+class _OnTheSpot:
+    """In the place of a pool of threads: runs each task at once, in the caller's thread."""
+
+    def __init__(self, name: str, size: int) -> None:
+        """As `Pool`."""
+
+    def submit(self, task: Callable[[], None]) -> None:
+        task()
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def single_threaded() -> None:
+    """Have this process do everything in its one thread."""
+    quicken()
+    dispatch.Pool = _OnTheSpot  # type: ignore[misc,assignment]
+    attempt.Attempts._start_prover = lambda self: self._prove_batch([self._claims.get()])  # type: ignore[method-assign]
+
+
+def finish(name: str, root: str) -> None:
+    """Do it again, to its end, as a person would after a crash."""
+    single_threaded()
+    SCENARIOS[name].act(place_at(root))
+
+
+def prepare(name: str, root: str) -> None:
+    """Make a scenario's folder."""
+    single_threaded()
+    SCENARIOS[name].prepare(place_at(root))
+
+
+def act(name: str, root: str) -> None:
+    """Do what is to be interrupted, stopped first until somebody lets it go on."""
+    single_threaded()
+    place = place_at(root)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    SCENARIOS[name].act(place)
+
+
+def recover_stepwise(root: str) -> dict[str, float]:
+    """The recovery, in one thread and stopped first, so that it can be interrupted itself."""
+    single_threaded()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return recover(root)
+
+
+def _complete(place: Place, job_id: str, **options: Any) -> None:
+    journal = Journal(place, "acks")
+    job = CompletedJob(cid=cid_of(job_id), job_id=job_id, size_mb=1.5)
+    through_pluggy(plugin_at(place, **options))(job)
+    journal.write(job.cid, job.job_id)
+
+
+def _work(place: Place, **options: Any) -> None:
+    watch_commits(place)
+    plugin = plugin_at(place, **options)
+    plugin.service.worker(manager_of(plugin)).run(drain=True)
+
+
+def _one_failed_attempt(place: Place) -> None:
+    watch_commits(place)
+    plugin = plugin_at(place, local_fallback_threshold=3, lazy_pin_backoff="0.4")
+    worker = plugin.service.worker(manager_of(plugin))
+    worker._presence.begin()
+    for _ in range(3):
+        worker._turn()
+    worker._leave()
+
+
+def _nothing(place: Place) -> None:
+    """A folder that does not exist yet."""
+
+
+def _one_recorded(place: Place) -> None:
+    _complete(place, "earlier")
+
+
+def _one_waits(place: Place) -> None:
+    _work(place)
+    _complete(place, "waits")
+
+
+def _one_waits_down(place: Place) -> None:
+    _one_waits(place)
+    (place.supernode / "down").touch()
+
+
+def _first_ever_down(place: Place) -> None:
+    _complete(place, "waits")
+    (place.supernode / "down").touch()
+
+
+def _archive_of(*job_ids: str) -> Callable[[Place], None]:
+    def prepare(place: Place) -> None:
+        for job_id in job_ids:
+            _complete(place, job_id)
+        (place.supernode / "down").touch()
+        _work(place, local_fallback_threshold=1)
+        _complete(place, "waits")
+
+    return prepare
+
+
+def _torn_archive(place: Place) -> None:
+    _archive_of("old-1")(place)
+    with (place.data / "local-fallback-pins.jsonl").open("ab") as file:
+        file.write(b'{"hash":"QmTorn","job_id":"never ackn')
+
+
+def _fall_back(place: Place) -> None:
+    _work(place, local_fallback_threshold=1)
+
+
+def _lines(place: Place) -> list[ArchiveRecord]:
+    content = (place.data / "local-fallback-pins.jsonl").read_bytes()
+    return [parse_line(line) for line in content.splitlines(keepends=True)]
+
+
+def _pinned_locally(prepare: Callable[[Place], None]) -> Callable[[Place], None]:
+    def prepare_and_pin(place: Place) -> None:
+        prepare(place)
+        FolderNode(place.local).pin(cid_of("appended"), limits=Limits())
+
+    return prepare_and_pin
+
+
+def _append(place: Place) -> None:
+    record = ArchiveRecord(
+        hash=cid_of("appended"), job_id="appended", size_mb=1.5, type="directory", failed_lazy_attempts=3,
+        local_pin_timestamp="2026-01-02T03:04:05.678Z", source="failed_lazy_pin_fallback", node_id="encoder-1",
+    )  # fmt: skip
+    journal = Journal(place, "acks")
+    Archive(place.data).append(record)
+    journal.write(record.hash, record.job_id)
+
+
+def _compact(place: Place) -> None:
+    moved = [record for record in _lines(place) if record.job_id != "old-2"]
+    done = [json.dumps(json.loads(record.line()) | {"target": "t"}).encode() + b"\n" for record in moved]
+    Archive(place.data).compact([record.key for record in moved], done)
+
+
+def _migrated(place: Place) -> None:
+    """Three lines wait, and the target has the content of two of them."""
+    _archive_of("old-1", "old-2", "old-3")(place)
+    for job_id in ("old-1", "old-3"):
+        FolderNode(place.target).pin(cid_of(job_id), limits=Limits())
+
+
+def _damaged_archive(place: Place) -> None:
+    _archive_of("old-1", "old-2", "old-3")(place)
+    path = place.data / "local-fallback-pins.jsonl"
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([first, b"no line at all\n", first, *rest]))
+
+
+def _repair(place: Place) -> None:
+    Archive(place.data).repair()
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "intake, new folder": Scenario(prepare=_nothing, act=lambda place: _complete(place, "first")),
+    "intake": Scenario(prepare=_one_recorded, act=lambda place: _complete(place, "second")),
+    "append, new archive": Scenario(prepare=_pinned_locally(_nothing), act=_append, again=True),
+    "append": Scenario(prepare=_pinned_locally(_archive_of("old-1", "old-2")), act=_append, again=True),
+    "append, torn tail": Scenario(prepare=_pinned_locally(_torn_archive), act=_append, again=True, torn_tail=True),
+    "retry, new ledger": Scenario(prepare=_first_ever_down, act=_one_failed_attempt),
+    "retry": Scenario(prepare=_one_waits_down, act=_one_failed_attempt),
+    "pinned": Scenario(prepare=_one_waits, act=_work),
+    "fallback, new archive": Scenario(prepare=_one_waits_down, act=_fall_back),
+    "fallback": Scenario(prepare=_archive_of("old-1", "old-2"), act=_fall_back),
+    "fallback, torn tail": Scenario(prepare=_torn_archive, act=_fall_back, torn_tail=True),
+    "compaction": Scenario(prepare=_migrated, act=_compact),
+    "repair": Scenario(prepare=_damaged_archive, act=_repair, damaged=True, again=True),
+}

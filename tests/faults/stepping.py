@@ -1,0 +1,106 @@
+"""One process under strace: which changing system calls it makes, and a SIGKILL in the place of one of them.
+
+A call that is killed at its entry is never executed, so that stepping through all of them, and past the last, visits
+every state of the disk that a kill can leave behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.forkserver import Child
+from tests.faults.rig import Missing
+from tests.faults.tools import tool
+
+CHANGING = (
+    "write", "writev", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat",
+    "unlink", "unlinkat", "rmdir", "ftruncate", "truncate", "fallocate", "openat", "mkdir", "mkdirat", "flock",
+    "chmod", "fchmod", "fchmodat", "utimensat", "symlink", "symlinkat",
+)  # fmt: skip
+"""The calls that change what is on the disk, or who may change it."""
+
+_CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)$")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The `count`-th call of `name`; `text` is what it was in the reference run."""
+
+    name: str
+    count: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} #{self.count} ({self.text[:80]})"
+
+
+def points_of(child: Child, folder: Path) -> list[Point]:
+    """Let a stopped child run to its end, and list every changing call it made."""
+    trace = folder / f"trace-{child.pid}"
+    # -s: enough of a path to tell what was called
+    with _traced(child, "-o", str(trace), "-s", "200", "-e", f"trace={_known()}"):
+        pass
+    counts: Counter[str] = Counter()
+    points = []
+    for line in trace.read_text(errors="replace").splitlines():
+        if match := _CALL.match(line):
+            name, arguments = match.groups()
+            counts[name] += 1
+            if name != "openat" or "O_CREAT" in arguments or "O_TRUNC" in arguments:
+                points.append(Point(name, counts[name], arguments))
+    return points
+
+
+def kill_at(child: Child, point: Point) -> bool:
+    """Let a stopped child run until it is killed at a point; False where it ended before."""
+    inject = f"inject={point.name}:signal=SIGKILL:when={point.count}"
+    with _traced(child, "-o", os.devnull, "-e", f"trace={point.name}", "-e", inject):
+        pass
+    return child.wait() == -signal.SIGKILL
+
+
+@contextmanager
+def _traced(child: Child, *options: str) -> Iterator[None]:
+    _wait_until_stopped(child.pid)
+    command = [tool("strace"), "-f", "-p", str(child.pid), *options]
+    strace = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    try:
+        _wait_until_attached(strace)
+        os.kill(child.pid, signal.SIGCONT)
+        yield
+        strace.wait(120)
+    finally:
+        if strace.poll() is None:
+            strace.kill()
+            strace.wait()
+        if strace.stderr:
+            strace.stderr.close()
+
+
+def _known() -> str:
+    return ",".join(f"?{name}" for name in CHANGING)
+
+
+def _wait_until_stopped(pid: int) -> None:
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        os.sched_yield()
+
+
+def _wait_until_attached(strace: subprocess.Popen[bytes]) -> None:
+    said = b""
+    assert strace.stderr is not None
+    while b"attached" not in said:
+        ready, _, _ = select.select([strace.stderr], [], [], 20)
+        piece = os.read(strace.stderr.fileno(), 4096) if ready else b""
+        if not piece:
+            raise Missing(f"strace cannot attach to a process here: {said.decode(errors='replace').strip()}")
+        said += piece
