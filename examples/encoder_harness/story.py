@@ -1,6 +1,7 @@
-"""The demo: a finished job survives the loss of the supernode. Every sentence is checked as it is said.
+"""The demo: a finished job survives the loss of the supernode, and moves to a permanent server.
 
-The story is a list of acts over one stage; a further act is one more function in `ACTS`.
+Every sentence is checked as it is said. The story is a list of acts over one stage; a further act is one more function
+in `ACTS`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from examples.encoder_harness.encode import RENDITIONS
 from examples.encoder_harness.errors import HarnessError
 from examples.encoder_harness.ffmpeg import find_ffmpeg
 from examples.encoder_harness.host import Encoder
+from examples.encoder_harness.ipfs import blocks
 from examples.encoder_harness.live import in_words
+from examples.encoder_harness.permanent import permanent_server
 from examples.encoder_harness.teller import Teller
 from examples.encoder_harness.workplace import open_workplace
-from examples.nodes import KuboDaemon, NodeError, kubo_binary
+from examples.nodes import kubo_binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +42,7 @@ PATIENCE = 120.0
 """Seconds that a step may take on a slow machine before the demo says that it failed."""
 
 _LEFT = """\
-data/local-fallback-pins.jsonl   what waits for migration
+data/migrated-pins.jsonl         what was saved, and where it is now
 logs/encoder.log                 what happened, line by line
 .env                             the settings: in this folder, `encoder-pin status` and all other commands work"""
 _MARK = ".encoder-demo"
@@ -112,7 +115,7 @@ def happy_job(stage: Stage) -> None:
     _settles(stage, job_id, State.PINNED)
     answer = stage.place.supernode.rpc("pin/ls", cid, type="recursive")
     stage.tell.check("the supernode itself lists the pin", cid in answer[0]["Keys"], otherwise=answer)
-    there, here = _blocks(stage.place.supernode, cid), _blocks(stage.place.local, cid)
+    there, here = blocks(stage.place.supernode, cid), blocks(stage.place.local, cid)
     stage.tell.check(f"and has all {here} blocks of it", there == here > 0, otherwise=f"{there} blocks")
     stage.tell.check("nothing was archived", not stage.place.archive.exists() or not stage.place.archive.read_text())
 
@@ -138,8 +141,8 @@ def fallback_job(stage: Stage) -> None:
     pin = pins.get(cid, {})
     stage.tell.check("pinned there, recursively", pin.get("Type") == "recursive", otherwise=pins)
     stage.tell.check("under our name, `encoder-pin`", pin.get("Name") == "encoder-pin", otherwise=pins)
-    blocks = _blocks(stage.place.local, cid)
-    stage.tell.check(f"with all {blocks} blocks of it, found without asking any other node", blocks > 0)
+    count = blocks(stage.place.local, cid)
+    stage.tell.check(f"with all {count} blocks of it, found without asking any other node", count > 0)
 
 
 def operator_looks(stage: Stage) -> None:
@@ -173,6 +176,7 @@ ACTS: tuple[Callable[[Stage], None], ...] = (
     supernode_dies,
     fallback_job,
     operator_looks,
+    permanent_server,
 )
 """In this order; the title of each is its docstring."""
 
@@ -209,14 +213,6 @@ def _settles(stage: Stage, job_id: str, state: State) -> None:
 def _news(stage: Stage, before: Row, after: Row) -> None:
     if after.state not in (State.ENCODING, State.REPORTED):
         stage.tell.say(f"job {after.job_id}: {in_words(before, after)}")
-
-
-def _blocks(node: KuboDaemon, cid: str) -> int:
-    """How many blocks a whole DAG has on this node, without fetching any; 0 where one is missing."""
-    try:
-        return int(node.rpc("dag/stat", cid, offline=True, progress=False)[-1].get("UniqueBlocks", 0))
-    except NodeError:
-        return 0
 
 
 def _total(stage: Stage, expected: float) -> None:

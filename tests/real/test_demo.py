@@ -44,9 +44,11 @@ def test_the_demo_tells_its_story_and_leaves_what_it_claims(folder: Path) -> Non
     done = _harness("demo", "--folder", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "claims checked, all of them true" in done.stdout
-    lines = (folder / "data" / "local-fallback-pins.jsonl").read_text(encoding="ascii").splitlines()
+    assert (folder / "data" / "local-fallback-pins.jsonl").read_bytes() == b""
+    lines = (folder / "data" / "migrated-pins.jsonl").read_text(encoding="ascii").splitlines()
     entries = [json.loads(line) for line in lines]
-    assert [list(entry) for entry in entries] == [EIGHT_KEYS]
+    assert [list(entry) for entry in entries] == [[*EIGHT_KEYS, "migrated_to", "migration_proof", "migrated_at"]]
+    assert entries[0]["migration_proof"] == "whole"
     assert entries[0]["source"] == "failed_lazy_pin_fallback"
     assert entries[0]["failed_lazy_attempts"] == 3
     assert parse_cid(entries[0]["hash"]).version == 1
@@ -60,7 +62,7 @@ def test_the_demo_tells_its_story_and_leaves_what_it_claims(folder: Path) -> Non
 def test_the_demo_can_be_told_twice_in_one_folder(folder: Path) -> None:
     first, second = (_harness("demo", "--folder", folder) for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 0), second.stdout + second.stderr
-    assert len((folder / "data" / "local-fallback-pins.jsonl").read_text().splitlines()) == 1
+    assert len((folder / "data" / "migrated-pins.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_claim_that_is_not_so_ends_the_demo_with_exit_code_1(folder: Path) -> None:
