@@ -54,6 +54,16 @@ class Plugins:
         self._archive = archive
         self._pinner = pinner
 
+    def begin(self) -> None:
+        """Drop from the archive what a killed cleaning had already written down as migrated."""
+        try:
+            settled = self._archive.settle()
+        except EncoderPinError as error:
+            logger.error("the archive cannot be looked through: {}", error)
+        else:
+            if settled.removed:
+                logger.info("dropped {} lines from the archive that stand among the migrated", settled.removed)
+
     def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
         """What to do after a failed attempt; the default's own answer cannot fail."""
         kinds: tuple[type[RetryIn | GiveUp], ...] = (RetryIn, GiveUp)

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 LEASE = 120_000
 """Milliseconds of a lease; renewed every 30 s while its task is within its time."""
 
-STAGES = 3
-"""How many times LAZY_PIN_CONCURRENCY are claimed: while some are being pinned, as many are asked about before, and as
-many proved and written down after, so that a fast supernode never waits for us."""
+STAGES = 4
+"""How many times LAZY_PIN_CONCURRENCY are claimed: while some are being pinned, others are asked about before, proved
+after, or written down, so that a fast supernode never waits for us."""
 
 FALLBACKS_AT_ONCE = 8
 HOLDS_AT_ONCE = 100

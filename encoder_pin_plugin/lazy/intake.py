@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.lazy.ledger import Ledger
     from encoder_pin_plugin.lazy.spool import Spool
 
-AT_ONCE = 500
-"""Files taken in per transaction."""
+AT_ONCE = 100
+"""Files taken in per transaction: few enough that those before can be started soon."""
 
 GRACE = 5.0
 """Seconds for which a file that holds no job may still be in the making, by a program that does not rename."""
@@ -47,10 +47,12 @@ class Intake:
     def take_in(self, ledger: Ledger) -> list[Submission]:
         """Index what arrived in `new/`; returns it. Raises StorageError, LedgerError."""
         taken: list[tuple[Path, Submission]] = []
-        for path in self._spool.arrivals(AT_ONCE):
+        for path in self._spool.arrivals(5 * AT_ONCE):  # some may be there that cannot be taken
             submission = self._read(path)
             if submission is not None:
                 taken.append((path, submission))
+            if len(taken) == AT_ONCE:
+                break
         if taken:
             ledger.ingest((submission for _, submission in taken), self._clock.wall())
             self._spool.move_to_open(taken)
@@ -68,8 +70,12 @@ class Intake:
 
     def reconcile(self, ledger: Ledger) -> int:
         """Bring `open/` and the ledger to agree; returns how many jobs or files had to be restored."""
+        if ledger.new and self._spool.open.is_dir():
+            logger.error("the ledger {} was gone or empty: made anew, from the job files", ledger.path)
         self._spool.create()
         self._spool.recover_unfinished()
+        if count := ledger.agree(self._clock.wall()):
+            logger.error("{} rows of the ledger {} contradicted others: damaged, and opened again", count, ledger.path)
         known = ledger.nonces()
         found = {nonce: path for path in self._spool.opened() if (nonce := nonce_of(path.name))}
         strange = [path for path in self._spool.opened() if nonce_of(path.name) is None]
@@ -91,10 +97,12 @@ class Intake:
         ledger.ingest(submissions, self._clock.wall())
 
     def _say(self, unknown: int, lost: int) -> None:
+        if unknown and lost:
+            logger.error("the ledger is not that of these job files: is it an older copy? Both are brought to agree")
         if unknown:
             logger.warning("{} open jobs were not in the ledger: taken from their files again", unknown)
         if lost:
-            logger.warning("{} open jobs had lost their files: written again from the ledger", lost)
+            logger.warning("{} open jobs had lost their files: written again from the ledger (an older copy?)", lost)
 
     def _read(self, path: Path, grace: float = GRACE) -> Submission | None:
         try:

@@ -86,6 +86,11 @@ def nonce_of(name: str) -> str | None:
     return match[2] if match else None
 
 
+def is_sealed(body: bytes) -> bool:
+    """Whether a file's content carries our sha256, true or not."""
+    return _SEAL.search(body) is not None
+
+
 def _sealed(job: CompletedJob) -> bytes:
     fields: dict[str, Any] = {
         "cid": job.cid,

@@ -15,8 +15,10 @@ from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.pins import LARGE_MB, State
 from encoder_pin_plugin.lazy.statements import (
+    AGREE,
     DUE,
     DUE_BY_AGE,
+    FINISHED,
     LEASE,
     NEXT_DUE,
     OPEN,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """One connection to the ledger, for the thread that made it.
+    """One connection to the ledger, for the thread that made it; `new` where it made the ledger as well.
 
     Raises, from every method: LedgerError where the database is busy for too long, full or unreadable;
     sqlite3.DatabaseError where it is damaged (see `schema.set_aside`).
@@ -45,16 +47,22 @@ class Ledger:
 
     def __init__(self, path: Path, *, busy_timeout: float = 5.0) -> None:
         self.path = path
-        self._connection = schema.connect(path, busy_timeout=busy_timeout)
+        self._connection, self.new = schema.connect(path, busy_timeout=busy_timeout)
         self._inode = path.stat().st_ino
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def check(self) -> None:
-        """Read the whole structure; raises sqlite3.DatabaseError where it is damaged."""
-        schema.check(self._connection)
+    def check(self, *, whole: bool = False) -> None:
+        """Read the structure, and where `whole`, or where that is quick, also whether each index agrees with its
+        table. Raises sqlite3.DatabaseError where it is damaged beyond what can be made again from the rows."""
+        schema.check(self._connection, self.path, whole=whole or self.path.stat().st_size <= schema.QUICK_TO_READ)
+
+    def agree(self, now: int) -> int:
+        """Open what is neither open nor closed, as only damage leaves it; returns how many rows."""
+        with self.transaction() as db:
+            return sum(db.execute(statement, {"now": now}).rowcount for statement in AGREE)
 
     def replaced(self) -> bool:
         """Whether the file at our path is no longer the one that is open here (set aside, deleted, swapped)."""
@@ -243,8 +251,24 @@ class Ledger:
 
     def closed_submissions(self, limit: int = 10_000) -> list[tuple[str, str]]:
         """(key, nonce) of finished submissions whose files are to be unlinked."""
-        rows = self.read("SELECT key, nonce FROM submission WHERE closed=1 LIMIT ?", (limit,))
-        return [(row["key"], row["nonce"]) for row in rows]
+        return [(row["key"], row["nonce"]) for row in self.read(FINISHED, (limit,))]
+
+    def open_submissions(self, after: str, limit: int) -> list[tuple[str, str, bytes]]:
+        """(nonce, key, file content) of up to `limit` open submissions, in order, beginning after the nonce `after`."""
+        rows = self.read(
+            "SELECT nonce, key, body FROM submission WHERE closed=0 AND nonce > ? ORDER BY nonce LIMIT ?",
+            (after, limit),
+        )
+        return [(row["nonce"], row["key"], row["body"]) for row in rows]
+
+    def is_open(self, nonce: str) -> bool:
+        """Whether this submission is open still."""
+        return bool(self.read("SELECT 1 FROM submission WHERE nonce=? AND closed=0", (nonce,)))
+
+    def correct(self, nonce: str, body: bytes) -> None:
+        """Write down a submission's file content anew: ours was damaged."""
+        with self.transaction() as db:
+            db.execute("UPDATE submission SET body=? WHERE nonce=?", (body, nonce))
 
     def forget(self, nonces: Iterable[str]) -> None:
         """Drop finished submissions whose files are unlinked."""

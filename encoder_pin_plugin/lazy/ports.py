@@ -38,6 +38,9 @@ class Archived:
 class Decisions(Protocol):
     """The questions of the contract, each answered by a site's plugin or by the default, its answer checked."""
 
+    def begin(self) -> None:
+        """A worker starts: finish what a killed one left half done. Never raises."""
+
     def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
         """What to do after a failed attempt."""
 

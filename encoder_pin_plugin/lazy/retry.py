@@ -58,7 +58,7 @@ def decide(attempt: LazyPinAttempt, policy: Policy, random: Random) -> RetryIn |
     return RetryIn(seconds=delay * random.uniform(1 - JITTER, 1 + JITTER))
 
 
-def clamp(seconds: float, policy: Policy) -> float:
+def clamp(seconds: object, policy: Policy) -> float:
     """A plugin's wish, within bounds; what is no number is the longest."""
     if not isinstance(seconds, int | float) or math.isnan(seconds):
         return policy.max_backoff

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -74,12 +75,19 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 
 
-def connect(path: Path, *, busy_timeout: float = 5.0) -> sqlite3.Connection:
+QUICK_TO_READ = 16 * 2**20
+"""Bytes up to which a ledger is read whole at each start: some 20,000 jobs, a quarter of a second."""
+
+
+def connect(path: Path, *, busy_timeout: float = 5.0) -> tuple[sqlite3.Connection, bool]:
     """Open the ledger at `path`, created where there is none.
 
     Args:
         path: the database file.
         busy_timeout: seconds to wait for another process's transaction.
+
+    Returns:
+        The connection, and whether there was no ledger.
 
     Raises:
         LedgerError: it cannot be opened, is of a newer version, or is no ledger.
@@ -94,12 +102,12 @@ def connect(path: Path, *, busy_timeout: float = 5.0) -> sqlite3.Connection:
         raise LedgerError(f"cannot open the ledger {path}: {error}; check the folder's owner and mode") from error
     try:
         _configure(connection, path)
-        _create(connection, path)
+        new = _create(connection, path)
     except BaseException:
         connection.close()
         raise
     connection.row_factory = sqlite3.Row
-    return connection
+    return connection, new
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
@@ -110,11 +118,23 @@ def is_damaged(error: sqlite3.Error) -> bool:
     )
 
 
-def check(connection: sqlite3.Connection) -> None:
-    """Read the whole file's structure. Raises sqlite3.DatabaseError where it is damaged."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found is None or found[0] != "ok":
-        raise sqlite3.DatabaseError(f"quick_check: {found[0] if found else 'no answer'}")
+def check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
+    """Read the file's structure, and where `whole` also whether each index agrees with its table; one that does not is
+    made anew. Raises sqlite3.DatabaseError where it is damaged."""
+    if found := _faults(connection, "quick_check"):
+        raise sqlite3.DatabaseError(f"quick_check: {found}")
+    if not whole or not (found := _faults(connection, "integrity_check")):
+        return
+    with suppress(sqlite3.Error):
+        connection.execute("REINDEX")
+    if _faults(connection, "integrity_check"):
+        raise sqlite3.DatabaseError(f"integrity_check: {found}")
+    logger.error("an index of the ledger {} was damaged ({}): made anew from the rows; look at the disk", path, found)
+
+
+def _faults(connection: sqlite3.Connection, pragma: str) -> str:
+    found = connection.execute(f"PRAGMA {pragma}(1)").fetchone()
+    return "" if found and found[0] == "ok" else str(found[0] if found else "no answer")
 
 
 def set_aside(path: Path, why: str) -> Path | None:
@@ -145,7 +165,13 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _create_private(path: Path) -> None:
-    """Create the file with our mode before SQLite does: its journal copies the mode."""
+    """Create the file with our mode before SQLite does: its journal copies the mode. One of ours that we may not read
+    or write is given it again."""
+    with suppress(OSError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_mode & 0o600 != 0o600:
+            path.chmod(durable.FILE_MODE)
+            logger.warning("the ledger {} could not be read and written by its own owner: mode 600 again", path)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.FILE_MODE))
         durable.fsync_folder(path.parent)
@@ -161,15 +187,16 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
             raise LedgerError(f"the ledger {path} does not take {name}={value} (it says {got}): is it open elsewhere?")
 
 
-def _create(connection: sqlite3.Connection, path: Path) -> None:
+def _create(connection: sqlite3.Connection, path: Path) -> bool:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise LedgerError(f"the ledger {path} is of version {version}, written by a newer release: upgrade this one")
     if version == VERSION:
-        return
+        return False
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        new = connection.execute("PRAGMA user_version").fetchone()[0] == 0
+        if new:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -179,3 +206,4 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+    return bool(new)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
-from encoder_hookspecs.events import CompletedJob, Reason
+from encoder_hookspecs.events import CompletedJob, InvalidEvent, Reason
+from encoder_pin_plugin.lazy.jobfile import job_key
 from encoder_pin_plugin.lazy.pins import LazyPin, State, to_moment, to_ms
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from encoder_pin_plugin.lazy.jobfile import Submission
     from encoder_pin_plugin.lazy.pins import Step
 
@@ -72,6 +72,25 @@ UPDATE job SET state=:state, next_at=:next_at, attempts=:attempts, tries=:tries,
 WHERE key=:key AND owner=:owner AND epoch=:epoch AND closed_at IS NULL
 """
 
+_AGREE = """
+UPDATE job SET closed_at=NULL WHERE closed_at IS NOT NULL AND state IN ('pending', 'falling_back');
+UPDATE job SET state='pending', next_at=:now
+WHERE closed_at IS NULL AND state IN ('pinned', 'archived', 'rejected');
+UPDATE job SET state='pending', next_at=:now, closed_at=NULL
+WHERE closed_at IS NOT NULL AND key IN (SELECT key FROM submission WHERE closed=0);
+UPDATE submission SET closed=0 WHERE closed=1 AND key IN (SELECT key FROM job WHERE closed_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM submission AS other WHERE other.key = submission.key AND other.closed=0)
+"""
+AGREE = _AGREE.split(";")
+"""What one transaction always writes together, and a flipped bit tears apart: in doubt a job is open."""
+
+FINISHED = """
+SELECT key, nonce FROM submission WHERE closed=1 AND (
+    EXISTS (SELECT 1 FROM job WHERE job.key = submission.key AND closed_at IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM submission AS other WHERE other.key = submission.key AND other.closed=0))
+LIMIT ?
+"""
+
 
 def job_row(submission: Submission, now: int) -> dict[str, object]:
     """What `OPEN` writes for a submission."""
@@ -98,7 +117,20 @@ def step_row(step: Step, now: int) -> dict[str, object]:
 
 
 def lazy_pin(row: sqlite3.Row) -> LazyPin:
-    """A job's row as what the worker works with."""
+    """A job's row as what the worker works with.
+
+    Raises: sqlite3.DatabaseError where it cannot be what was written: SQLite has no checksums of its own.
+    """
+    try:
+        pin = _lazy_pin(row)
+    except (InvalidEvent, ValueError, OverflowError, OSError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"the row of job {row['key']!r} cannot be read: {error}") from error
+    if pin.key != job_key(pin.job.cid, pin.job.job_id) or min(pin.attempts, pin.tries, pin.fallbacks) < 0:
+        raise sqlite3.DatabaseError(f"the row of job {pin.key} is not what was written")
+    return pin
+
+
+def _lazy_pin(row: sqlite3.Row) -> LazyPin:
     job = CompletedJob(
         cid=row["cid"], job_id=row["job_id"], size_mb=row["size_mb"], type=row["type"], node_id=row["node_id"],
         completed_at=to_moment(row["completed_at"]),

@@ -24,12 +24,13 @@ from encoder_pin_plugin.lazy.attempt import Attempts
 from encoder_pin_plugin.lazy.dispatch import Dispatch
 from encoder_pin_plugin.lazy.fallback import SETTLE, Fallbacks
 from encoder_pin_plugin.lazy.hold import Holder
-from encoder_pin_plugin.lazy.intake import Intake
+from encoder_pin_plugin.lazy.intake import AT_ONCE, Intake
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.ports import Note, Outcome, Result
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.retry import Breaker
+from encoder_pin_plugin.lazy.rounds import Rounds
 from encoder_pin_plugin.lazy.spool import Spool
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 
@@ -48,8 +49,9 @@ LEDGER_NAME = "lazy-pins.db"
 POLL = 1.0
 """Seconds after which other processes' job files and due times are looked for."""
 
-GATHER = 0.05
-"""Seconds for which results may gather, so that a transaction writes many."""
+GATHER = 0.1
+"""Seconds for which results may gather, so that a transaction writes many: each makes the disk wait four times, and
+Kubo with it where it uses the same disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +77,12 @@ class Worker:
         random: Random | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
+        self._decisions = decisions
         self._clock = clock or SystemClock()
         self._spool = Spool(settings.data_dir)
         self._alarms = Alarms(self._clock)
         self._intake = Intake(self._spool, self._alarms, self._clock)
+        self._rounds = Rounds(self._spool, self._alarms)
         self._presence = Presence(settings.data_dir)
         self._breaker = Breaker(random or Random())  # noqa: S311 - spreads load, guards nothing
         self._posted: queue.SimpleQueue[Result] = queue.SimpleQueue()
@@ -89,6 +93,7 @@ class Worker:
         self._due: dict[str, float] = {}
         self._patience = 30.0
         self._exhausted: set[str] = set()
+        self._more = False
         self._dispatch = self._make_dispatch(nodes, decisions)
 
     def _make_dispatch(self, nodes: Nodes, decisions: Decisions) -> Dispatch:
@@ -130,6 +135,7 @@ class Worker:
         """
         try:
             self._presence.begin()
+            self._decisions.begin()
             while not self._stop.is_set():
                 self._turn()
                 if drain and self._drained():
@@ -145,7 +151,7 @@ class Worker:
         try:
             ledger = self._opened()
             self._keep_house(ledger)
-            self._intake.take_in(ledger)
+            self._more = len(self._intake.take_in(ledger)) == AT_ONCE
             self._write_down(ledger)
             self._dispatch.claim(ledger)
         except EncoderPinError as error:
@@ -162,6 +168,8 @@ class Worker:
             self._alarms.end("worker", "the worker goes on")
 
     def _pause(self) -> None:
+        if self._more:
+            return
         self._wake.wait(min(POLL, self._until_due()))
         self._wake.clear()
         if self._dispatch.awaits(self._posted.qsize()):
@@ -204,7 +212,9 @@ class Worker:
         self._every(1.0, "sweep", lambda: self._dispatch.sweep(ledger, self._intake))
         self._every(5.0, "presence", lambda: self._take_over(ledger))
         self._every(30.0, "leases", lambda: self._dispatch.renew(ledger))
+        self._every(10.0, "rounds", lambda: self._rounds.walk(ledger))
         self._every(3600.0, "reconcile", lambda: self._intake.reconcile(ledger))
+        self._every(3600.0, "check", lambda: ledger.check(whole=True))
 
     def _every(self, seconds: float, name: str, do: Callable[[], object]) -> None:
         now = self._clock.steady()

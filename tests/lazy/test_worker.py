@@ -337,3 +337,14 @@ def test_several_workers_on_one_folder_share_the_work(make_bench, running, worke
         bench.complete(name)
     until(lambda: len(bench.lines()) >= len(names), 60)
     assert sorted(bench.lines()) == sorted(names)
+
+
+def test_a_line_that_is_migrated_already_leaves_the_archive_at_the_next_start(bench) -> None:
+    bench.complete("a")
+    bench.supernode.down(Reason.NODE_ERROR)
+    bench.drain()
+    line = bench.archive.path.read_bytes()
+    bench.archive.migrated_path.write_bytes(line[:-2] + b',"migrated_to":"elsewhere"}\n')
+    assert bench.lines() == ["a"]
+    bench.drain()
+    assert bench.lines() == []
