@@ -123,6 +123,22 @@ class Carrier:
         return push(self.target, self.local, items, limits=self.limits)
 
 
+class Refusing:
+    """Carries nothing: for cleaning what a report says is there, where a target that lacks it is a failure."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def take(self, waiting: deque[Item]) -> list[Item]:
+        """One by one."""
+        return [waiting.popleft()]
+
+    def carry(self, items: Sequence[Item]) -> Carried:
+        """The target does not have them, whatever the report says."""
+        words = f"{self.target.address} does not hold it, whatever the report says: migrate it again"
+        return dict.fromkeys([item.cid for item in items], NodeError(words, Reason.UNPROVED))
+
+
 class Meeting:
     """Keeps two Kubo nodes connected; what does not work is no failure, other nodes may have the content."""
 

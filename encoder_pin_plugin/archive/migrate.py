@@ -28,9 +28,10 @@ from encoder_pin_plugin.nodes.kubo_listing import listed_pins
 from encoder_pin_plugin.nodes.proofs import BATCH
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from encoder_pin_plugin.archive.carrying import Carried, Carrier
+    from encoder_pin_plugin.archive.carrying import Carried, Target
     from encoder_pin_plugin.archive.cleaning import Cleaned
     from encoder_pin_plugin.archive.waiting import Item
     from encoder_pin_plugin.nodes.base import Told
@@ -47,6 +48,20 @@ IN_A_ROW = 32
 
 _TICK = 0.25
 """Seconds after which progress is told where nothing happens."""
+
+
+class Carries(Protocol):
+    """Gets the bytes to a target: `carrying.Carrier`."""
+
+    @property
+    def target(self) -> Target:
+        """Where to."""
+
+    def take(self, waiting: deque[Item]) -> list[Item]:
+        """Remove from `waiting` what goes in one call."""
+
+    def carry(self, items: Sequence[Item]) -> Carried:
+        """Have the target pin `items`. Never raises for what a node answers."""
 
 
 class Clean(Protocol):
@@ -89,7 +104,7 @@ class Migration:
         plan: how.
     """
 
-    def __init__(self, carrier: Carrier, witness: Witness, cleaner: Clean | None, plan: Plan) -> None:
+    def __init__(self, carrier: Carries, witness: Witness, cleaner: Clean | None, plan: Plan) -> None:
         self._carrier, self._witness, self._cleaner, self._plan = carrier, witness, cleaner, plan
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._stop = threading.Event()

@@ -27,6 +27,8 @@ COMMANDS = (
     ("reject", "act_commands:reject"),
     ("archive", "archive_commands:archive"),
     ("migrate", "migrate_commands:migrate"),
+    ("clean", "migrate_commands:clean"),
+    ("import", "import_command:import_"),
     ("plugins", "plugin_commands:plugins"),
     ("doctor", "doctor_command:doctor"),
     ("settings", "settings_command:settings"),

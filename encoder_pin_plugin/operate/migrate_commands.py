@@ -51,8 +51,42 @@ def migrate(operator: Operator, /, **options: Any) -> None:
       encoder-pin migrate --to kubo+http://permanent:5001 --clean
       encoder-pin migrate --to cluster+http://cluster:9094 --dry-run
     """
+    from encoder_pin_plugin.operate.collected import migrate_collected
     from encoder_pin_plugin.operate.migrate_parts import Wanted
     from encoder_pin_plugin.operate.migrating import migrate_own
 
     wanted = Wanted(**{name: value for name, value in options.items() if value is not None})
-    raise click.exceptions.Exit(migrate_own(operator, wanted))
+    own = not wanted.files or [path.resolve() for path in wanted.files] == [_archive(operator).resolve()]
+    raise click.exceptions.Exit(migrate_own(operator, wanted) if own else migrate_collected(operator, wanted))
+
+
+@click.command()
+@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", default="", metavar="URL", help="The target as it is reached from here; default: the report's.")
+@click.option("--wait", is_flag=True, help="Wait for another migration to end, and for second looks.")
+@_proof
+@_auth_file
+@json_option
+@pass_operator
+def clean(operator: Operator, /, report: Path, **options: Any) -> None:
+    """Finish a migration that was done elsewhere.
+
+    REPORT is the FILE.migrated.json that "encoder-pin migrate FILE" wrote on the permanent server. The target is asked
+    again, from here, twice; then local pins are removed, and the lines move to migrated-pins.jsonl. Nothing is deleted
+    on the report's word alone.
+
+    \b
+    Example:
+      encoder-pin clean encoder-1.jsonl.migrated.json --to kubo+http://permanent:5001
+    """
+    from encoder_pin_plugin.operate.collected import clean_report
+    from encoder_pin_plugin.operate.migrate_parts import Wanted
+
+    wanted = Wanted(**{name: value for name, value in options.items() if value is not None})
+    raise click.exceptions.Exit(clean_report(operator, report, wanted))
+
+
+def _archive(operator: Operator) -> Path:
+    from encoder_pin_plugin.archive.jsonl import ARCHIVE_NAME
+
+    return operator.data_dir() / ARCHIVE_NAME

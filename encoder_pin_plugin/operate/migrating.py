@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.archive.carrying import Carrier
     from encoder_pin_plugin.archive.cleaning import Cleaner
     from encoder_pin_plugin.archive.jsonl import Archive
+    from encoder_pin_plugin.archive.migrate import Carries
     from encoder_pin_plugin.archive.tally import Tally
     from encoder_pin_plugin.archive.waiting import Item, Waiting
     from encoder_pin_plugin.nodes.kubo import KuboNode
@@ -124,7 +125,7 @@ def chosen(waiting: Waiting, wanted: Wanted) -> list[Item]:
 
 
 def run(
-    carrier: Carrier, witness: Witness, cleaner: Cleaner | None, items: list[Item], *, wanted: Wanted, told: Any
+    carrier: Carries, witness: Witness, cleaner: Cleaner | None, items: list[Item], *, wanted: Wanted, told: Any
 ) -> Tally:
     """Run a migration, shown and stoppable."""
     from encoder_pin_plugin.archive.migrate import Migration, Plan

@@ -1,0 +1,155 @@
+"""Archives collected from encoders: migrated where no encoder can be reached, finished where they came from."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from encoder_pin_plugin.errors import InvalidSettings
+from encoder_pin_plugin.operate.failures import Failure
+from encoder_pin_plugin.operate.migrate_parts import Wanted, limits_of, observers, open_target, witness_of
+from encoder_pin_plugin.operate.migrating import chosen, cleaner_of, dry_run, note_faults, read_waiting, run, show
+from encoder_pin_plugin.operate.output import count, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from encoder_pin_plugin.archive.migration_report import MigrationReport, ReportLine
+    from encoder_pin_plugin.archive.record import ArchiveRecord
+    from encoder_pin_plugin.archive.tally import Tally
+    from encoder_pin_plugin.archive.waiting import Item, Waiting
+    from encoder_pin_plugin.nodes.proofs import Look
+    from encoder_pin_plugin.operate.context import Operator
+
+
+def migrate_collected(operator: Operator, wanted: Wanted) -> int:
+    """Pin and prove what stands in collected files, and write a report beside each; the exit code."""
+    from encoder_pin_plugin.archive.carrying import Transfer
+    from encoder_pin_plugin.archive.meeting import choose
+    from encoder_pin_plugin.archive.reading import read_entries
+    from encoder_pin_plugin.archive.waiting import Waiting
+
+    if wanted.clean:
+        raise InvalidSettings(
+            "--clean with a FILE: nothing of the encoder is reachable here, so nothing can be unpinned. Leave it out,"
+            " take FILE.migrated.json back to the encoder, and run encoder-pin clean FILE.migrated.json there"
+        )
+    settings = operator.settings()
+    manager, ours = operator.plugins(settings)
+    waiting = Waiting()
+    for file in wanted.files:
+        waiting.read(read_entries(file, follow=True), file)
+    items = chosen(waiting, wanted)
+    target = open_target(wanted, settings)
+    local = ours.service.local if wanted.transfer == "push" else None
+    carrier = choose(target, local, Transfer(wanted.transfer), limits_of(settings))  # type: ignore[arg-type]
+    if wanted.dry_run:
+        return dry_run(carrier, items, wanted, settings)
+    moments: dict[str, str] = {}
+    with observers(manager, wanted.to) as tell:
+
+        def proved(item: Item, look: Look) -> None:
+            moments[item.cid] = _now()
+            tell(item, look)
+
+        tally = run(carrier, witness_of(target, None, wanted, settings), None, items, wanted=wanted, told=proved)
+    note_faults(tally, waiting)
+    _write_reports(wanted, tally, moments)
+    return show(tally, wanted)
+
+
+def clean_report(operator: Operator, path: Path, wanted: Wanted) -> int:
+    """Ask the target itself about what a report says is there, then unpin and move the lines; the exit code."""
+    from encoder_pin_plugin.archive.carrying import Refusing
+    from encoder_pin_plugin.archive.meeting import refuse_itself
+    from encoder_pin_plugin.archive.migration_lock import migration_lock
+    from encoder_pin_plugin.archive.migration_report import read_report
+
+    report = read_report(path)
+    if not wanted.to:
+        wanted = _with_target_of(report, wanted, path)
+    settings = operator.settings()
+    manager, ours = operator.plugins(settings)
+    archive = ours.service.archive
+    with migration_lock(settings.data_dir, f"clean {path.name}", wait=wanted.wait):
+        if archive.path.exists():
+            archive.settle()
+        waiting = read_waiting(archive.entries(), archive)
+        items = _reported(waiting, report)
+        if not items:
+            say(f"no line of {path} waits in {archive.path}: it was cleaned before, or belongs to another encoder")
+            return 0
+        target = open_target(wanted, settings)
+        refuse_itself(target, ours.service.local)  # type: ignore[arg-type]  # the local node is always a Kubo
+        witness = witness_of(target, ours.service.local, wanted, settings)  # type: ignore[arg-type]
+        cleaner = cleaner_of(ours.service, settings, wanted.to, witness)
+        cleaner.expect(items, waiting.lines)
+        with observers(manager, wanted.to) as told:
+            tally = run(Refusing(target), witness, cleaner, items, wanted=wanted, told=told)
+        return show(tally, wanted)
+
+
+def _with_target_of(report: MigrationReport, wanted: Wanted, path: Path) -> Wanted:
+    from dataclasses import replace
+
+    from encoder_pin_plugin.settings.values import is_loopback
+
+    host = urlsplit(report.target.partition("+")[2]).hostname or ""
+    if is_loopback(host) and report.made_on != os.uname().nodename:
+        raise Failure(
+            f"{path} was made on {report.made_on}, for a target on its own loopback ({report.target}), which is another"
+            " machine from here. Give its address as it is seen from here with --to, or open a tunnel"
+            f" (ssh -L 5001:127.0.0.1:5001 {report.made_on}) and give --to the tunnel's end"
+        )
+    return replace(wanted, to=report.target)
+
+
+def _reported(waiting: Waiting, report: MigrationReport) -> list[Item]:
+    from encoder_pin_plugin.nodes.cid import canonical, is_cid
+
+    cids = {canonical(hash_) for hash_ in report.migrated if is_cid(hash_)}
+    return [item for item in waiting.items.values() if item.cid in cids]
+
+
+def _write_reports(wanted: Wanted, tally: Tally, moments: dict[str, str]) -> None:
+    from encoder_pin_plugin.archive import migration_report as reports
+    from encoder_pin_plugin.archive.reading import read_entries
+
+    for file in wanted.files:
+        entries = list(read_entries(file, follow=True))
+        report = reports.MigrationReport(
+            target=wanted.to,
+            made_at=_now(),
+            made_on=os.uname().nodename,
+            lines=tuple(_line(entry.record, wanted.to, tally, moments) for entry in entries if entry.record),
+            faults=tuple((f"line {entry.number}", entry.problem) for entry in entries if entry.record is None),
+        )
+        path = reports.report_path(file)
+        if path.exists():
+            report = reports.merged(report, reports.read_report(path))
+        reports.write_report(path, report)
+        if not wanted.as_json:
+            say(f"{path}: {count(len(report.migrated), 'CID')} to finish with encoder-pin clean on the encoder")
+
+
+def _line(record: ArchiveRecord, to: str, tally: Tally, moments: dict[str, str]) -> ReportLine:
+    from encoder_pin_plugin.archive import migration_report as kinds
+    from encoder_pin_plugin.nodes.cid import canonical, is_cid
+
+    who = {"hash": record.hash, "job_id": record.job_id, "node_id": record.node_id}
+    cid = canonical(record.hash) if is_cid(record.hash) else ""
+    if cid in tally.proofs:
+        proof = tally.proofs[cid].value
+        return kinds.ReportLine(**who, status=kinds.MIGRATED, target=to, proof=proof, at=moments.get(cid, ""))
+    trouble = tally.troubles.get(cid)
+    if trouble is not None:
+        return kinds.ReportLine(**who, status=kinds.FAILED, reason=trouble.reason, detail=trouble.detail)
+    return kinds.ReportLine(**who, status=kinds.UNTRIED if cid else kinds.FAILED, reason="" if cid else "bad line")
+
+
+def _now() -> str:
+    from encoder_pin_plugin.archive.record import utc_text
+
+    return utc_text(datetime.now(UTC))
