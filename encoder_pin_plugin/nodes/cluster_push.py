@@ -47,7 +47,7 @@ def push_car(
             raise source.error from None
         raise
     if reply.late_error:
-        raise NodeError(f"{reply.where} of {cid}: the CAR was not taken{reply.words()}", Reason.NODE_ERROR)
+        raise NodeError(f"{reply.where} of {cid}: the CAR was not taken{reply.words()}", reply.failure().reason)
     added = [comparable(read_cid(line.get("cid"))) for line in reply.lines()]
     if comparable(cid) not in added:
         what = f"it added {', '.join(added)[:200]}" if added else "an empty answer: the CAR is cut or damaged"

@@ -13,12 +13,13 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.cid import canonical
 from encoder_pin_plugin.nodes.cluster_status import CidStatus, WantedPin, read_status, read_wanted
-from encoder_pin_plugin.nodes.http import Http, Reply
+from encoder_pin_plugin.nodes.http import Http
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from encoder_pin_plugin.nodes.address import NodeAddress
+    from encoder_pin_plugin.nodes.http_reply import Reply
     from encoder_pin_plugin.settings import Credentials
 
 BATCH = 100
