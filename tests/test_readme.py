@@ -27,6 +27,7 @@ from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.operate.cli import COMMANDS, cli
 from encoder_pin_plugin.settings.table import TABLE
 from examples.nodes import KuboDaemon
+from tests.archive.former_files import pending, put, queue
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -94,6 +95,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KuboDaemon,
 def test_every_command_does_what_is_shown(shell: Shell, pair: tuple[KuboDaemon, KuboDaemon]) -> None:
     """On a machine as the README describes it: a fallback lies behind, and the worker runs as a service."""
     supernode, local = pair
+    put(shell.folder / "former/data/pending_pins.json", queue([pending(1)]))
     shell.env |= {"IPFS_API_ADDR": local.api_multiaddr, "THREESPEAK_IPFS_ENDPOINT": "http://127.0.0.1:1"}
     cid = local.add_files({"index.m3u8": b"#EXTM3U", "0.ts": bytes(300_000)})
     assert shell.run(f"encoder-pin submit {cid} --job-id job-1").returncode == 0
@@ -186,6 +188,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert shell.run("timeout --preserve-status 3 encoder-pin work").returncode == 0
     record = ArchiveRecord(hash=CID, job_id="job-1", local_pin_timestamp="2025-10-28T10:30:00.000Z")
     Archive(shell.folder / "data").append(record)
+    put(shell.folder / "pending_pins.json", queue([pending(1)]))
     return shell.folder
 
 
