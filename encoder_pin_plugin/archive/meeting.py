@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -10,13 +11,18 @@ from loguru import logger
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.archive.carrying import Carrier, Meeting, Target, Transfer
 from encoder_pin_plugin.errors import InvalidSettings, NodeError
+from encoder_pin_plugin.nodes.cluster import ClusterNode
+from encoder_pin_plugin.nodes.cluster_peers import kubo_nodes
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.kubo_errors import OddReply
 from encoder_pin_plugin.nodes.kubo_transfer import id_addresses, swarm_connect
 from encoder_pin_plugin.nodes.pinning_service import PinningService
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from encoder_pin_plugin.nodes.base import Limits
+    from encoder_pin_plugin.nodes.pinning_service import Dial
 
 SECONDS = 20.0
 """For introducing two nodes to each other; an address that nobody answers at costs some of them."""
@@ -36,6 +42,8 @@ def choose(target: Target, local: KuboNode | None, transfer: Transfer, limits: L
         raise InvalidSettings("a pinning service takes no CARs: say --transfer pull, or leave it out")
     addresses = _addresses(local) if local else ()
     if not isinstance(target, KuboNode):
+        if local is not None:
+            _meet_cluster(target, local)
         how = Transfer.PUSH if transfer is Transfer.PUSH else Transfer.PULL
         switch = transfer is Transfer.AUTO and local is not None and not isinstance(target, PinningService)
         return Carrier(
@@ -55,7 +63,10 @@ def choose(target: Target, local: KuboNode | None, transfer: Transfer, limits: L
 
 def refuse_itself(target: Target, local: KuboNode) -> None:
     """Raise InvalidSettings where the target is the local node: cleaning would then delete the only copy."""
-    if not isinstance(target, KuboNode):
+    if isinstance(target, PinningService):
+        return
+    if isinstance(target, ClusterNode):
+        refuse_member(target, local)
         return
     theirs, ours = _peer_id(target), _peer_id(local)
     if target.where.url == local.where.url or (theirs and theirs == ours):
@@ -63,6 +74,47 @@ def refuse_itself(target: Target, local: KuboNode) -> None:
             f"the target {target.address} is the encoder's own node (IPFS_API_ADDR {local.address}): a migration"
             " needs another one; write the permanent server's address after --to"
         )
+
+
+def refuse_member(target: ClusterNode, local: KuboNode) -> None:
+    """Raise InvalidSettings where the local node is one of the cluster's: its pins are copies that the cluster counts.
+    Raises NodeError where the cluster does not tell."""
+    ours = _peer_id(local)
+    if ours and ours in {kubo.peer_id for kubo in kubo_nodes(target)}:
+        raise InvalidSettings(
+            f"the encoder's own node ({local.address}) is one of the nodes of the cluster {target.address}: what it"
+            " pins is a copy that the cluster counts, and there is nothing to migrate; migrate to another target"
+        )
+
+
+def dial_with(local: KuboNode) -> Dial:
+    """Connects the local node to addresses that a pinning service names, so that it finds the content."""
+
+    def dial(addresses: Sequence[str]) -> None:
+        for address in addresses[:MOST_ADDRESSES]:
+            with suppress(NodeError):
+                swarm_connect(local, address)
+
+    return dial
+
+
+def _meet_cluster(target: ClusterNode | PinningService, local: KuboNode) -> None:
+    """Connect the local node to the cluster's; what does not work is no failure."""
+    if not isinstance(target, ClusterNode):
+        return
+    end = time.monotonic() + SECONDS
+    with suppress(NodeError):
+        for kubo in kubo_nodes(target):
+            for address in _order(kubo.addresses, near=target.on_this_machine or _on_loopback(target)):
+                if time.monotonic() > end:
+                    return
+                with suppress(NodeError):
+                    swarm_connect(local, address)
+                    break
+
+
+def _on_loopback(target: ClusterNode) -> bool:
+    return target.where.on_this_machine
 
 
 def introduce(target: KuboNode, local: KuboNode) -> bool:

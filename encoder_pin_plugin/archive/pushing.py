@@ -65,6 +65,7 @@ def _judged(target: KuboNode, cid: str, words: str | None) -> EncoderPinError | 
 def _add_to_cluster(target: ClusterNode, local: KuboNode, cid: str, limits: Limits) -> EncoderPinError | None:
     try:
         target.push_car(cid, export_car(local, cid, limits=limits), limits=limits)
+        target.pin(cid, limits=limits)  # it is there already: this waits until its peers have pinned it
     except EncoderPinError as error:
         return error
     return None

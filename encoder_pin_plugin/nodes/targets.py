@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.nodes.pinning_service import Dial
     from encoder_pin_plugin.settings import Credentials
 
 KINDS = ("kubo", "cluster", "psa")
 _EXAMPLE = "write kubo+http://node.example:5001, cluster+http://cluster.example:9094 or psa+https://service.example/psa"
 
 
-def open_node(url: str, auth: Credentials | None = None) -> KuboNode | ClusterNode | PinningService:
+def open_node(
+    url: str, auth: Credentials | None = None, *, dial: Dial | None = None
+) -> KuboNode | ClusterNode | PinningService:
     """The node that `url` names; nothing is sent to it yet.
 
     Args:
@@ -39,6 +42,7 @@ def open_node(url: str, auth: Credentials | None = None) -> KuboNode | ClusterNo
             `replication-min`, `replication-max`, `quorum` (numbers), `peer=NAME@URL` (the Kubo node of a peer, once for
             each, called without credentials).
         auth: credentials for it.
+        dial: called with the addresses of a pinning service, so that it finds the content with us.
 
     Raises:
         InvalidSettings: says what is wrong with it and what to write instead.
@@ -51,7 +55,7 @@ def open_node(url: str, auth: Credentials | None = None) -> KuboNode | ClusterNo
         return _cluster(address, auth, options, url)
     if options:
         raise InvalidSettings(f"the target {_shown(url)} has options, and only a cluster takes any")
-    return KuboNode(address, auth=auth) if kind == "kubo" else PinningService(address, auth=auth)
+    return KuboNode(address, auth=auth) if kind == "kubo" else PinningService(address, auth=auth, dial=dial)
 
 
 def _split(address: str, url: str) -> tuple[str, list[tuple[str, str]]]:

@@ -41,11 +41,13 @@ class Wanted:
     as_json: bool = False
 
 
-def open_target(wanted: Wanted, settings: Settings) -> Target:
-    """The target, which answers. Raises InvalidSettings for what is none, Failure where nobody answers."""
+def open_target(wanted: Wanted, settings: Settings, local: KuboNode | None = None) -> Target:
+    """The target, which answers; a pinning service is connected to `local`, where that is given.
+    Raises InvalidSettings for what is none, Failure where nobody answers."""
+    from encoder_pin_plugin.archive.meeting import dial_with
     from encoder_pin_plugin.nodes.targets import open_node
 
-    target = open_node(wanted.to, credentials(wanted, settings))
+    target = open_node(wanted.to, credentials(wanted, settings), dial=dial_with(local) if local else None)
     try:
         target.ping()
     except NodeError as error:

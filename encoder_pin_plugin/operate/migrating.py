@@ -49,7 +49,7 @@ def migrate_own(operator: Operator, wanted: Wanted) -> int:
         items = chosen(waiting, wanted)
         if not items:
             return _nothing(waiting, wanted, archive)
-        target = open_target(wanted, settings)
+        target = open_target(wanted, settings, ours.service.local)  # type: ignore[arg-type]  # always a Kubo
         parts = _parts(ours.service, settings, wanted, target)
         if wanted.dry_run:
             return dry_run(parts[0], items, wanted, settings)
