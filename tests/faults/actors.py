@@ -24,6 +24,8 @@ from encoder_hookspecs.manager import EncoderManager
 from encoder_hookspecs.specs import EncoderSpecs
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.lazy import dispatch, ledger, retry, worker
+from encoder_pin_plugin.lazy.jobfile import new_submission
+from encoder_pin_plugin.lazy.pins import State, Step
 from encoder_pin_plugin.nodes.base import Limits
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin
@@ -195,6 +197,39 @@ def manager_of(plugin: PinPlugin) -> pluggy.PluginManager:
     return manager
 
 
+def collect(root: str, seed: int, *, data: str | None = None) -> None:
+    """Move lines out of the archive, as a migration does: pinned on the target, written among the migrated, removed."""
+    quicken()
+    place, dice = place_at(root, data), random.Random(seed)
+    archive, target = Archive(place.data), FolderNode(place.target)
+    while True:
+        waiting = [entry.record for entry in archive.entries() if entry.record is not None]
+        moved = waiting[: dice.randint(1, 5)]
+        for record in moved:
+            target.pin(record.hash, limits=Limits())
+        lines = [json.dumps(json.loads(record.line()) | {"target": "t"}).encode() + b"\n" for record in moved]
+        archive.compact([record.key for record in moved], lines)
+        time.sleep(dice.uniform(0, 0.03))
+
+
+def commit(root: str, *, data: str | None = None) -> None:
+    """The ledger alone, as fast as it can: open a job, claim it, end it, and write down that its end was committed."""
+    quicken()
+    place = place_at(root, data)
+    watch_commits(place)
+    acks, supernode = Journal(place, "acks"), FolderNode(place.supernode)
+    book = ledger.Ledger(place.data / worker.LEDGER_NAME)
+    while True:
+        job_id = f"job-{os.getpid()}-{time.time_ns()}"
+        job = CompletedJob(cid=cid_of(job_id), job_id=job_id)
+        supernode.pin(job.cid, limits=Limits())
+        now = time.time_ns() // 1_000_000
+        book.ingest([new_submission(job)], now)
+        acks.write(job.cid, job_id)
+        for pin in book.claim("committer", State.PENDING, now, limit=1, lease=60_000):
+            book.commit([Step(pin=pin, state=State.PINNED, next_at=now, attempts=1, tries=1)], now)
+
+
 def read(root: str, *, data: str | None = None) -> None:
     """Read the archive over and over, as an operator's script would; a complete line that is none is written down."""
     place = place_at(root, data)
@@ -207,10 +242,12 @@ def read(root: str, *, data: str | None = None) -> None:
         time.sleep(0.002)
 
 
-def recover(root: str, *, data: str | None = None) -> dict[str, float]:
+def recover(root: str, *, data: str | None = None, watched: bool = False) -> dict[str, float]:
     """What a restart does: settle the archive, take over, work until nothing is left. Seconds until it could work."""
     quicken()
     place = place_at(root, data)
+    if watched:
+        watch_commits(place)
     plugin = plugin_at(place)
     began = time.perf_counter()
     Archive(place.data).settle()

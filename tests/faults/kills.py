@@ -1,9 +1,9 @@
 """Kills: a mixed load on one data folder, killed by SIGKILL at random instants, over and over, and judged in between.
 
-Two hosts (one through plain pluggy, one through the manager with a worker of its own), two more workers and a reader
-share the folder, while the supernode comes and goes. Whichever process's time is up is killed, or frozen for a while
-and then killed or let go; its successor goes on with what is there. Every so often everything is killed at once, a
-recovery works off what is left, and the checker judges.
+Two hosts (one through plain pluggy, one through the manager with a worker of its own), two more workers, one who moves
+lines out of the archive, and a reader share the folder, while the supernode comes and goes. Whichever process's time is
+up is killed, or frozen for a while and then killed or let go; its successor goes on with what is there. Every so often
+everything is killed at once, a recovery works off what is left, and the checker judges.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def _era(server: ForkServer, place: Place, dice: random.Random, count: int) -> i
     root = str(place.root)
     reader = server.start("tests.faults.actors:read", root=root)
     slots = [
+        _begin(server, dice, "tests.faults.actors:collect", root=root),
         _begin(server, dice, "tests.faults.actors:host", root=root),
         _begin(server, dice, "tests.faults.actors:host", root=root, managed=True),
         _begin(server, dice, "tests.faults.actors:work", root=root),
@@ -148,7 +149,7 @@ def _act(server: ForkServer, dice: random.Random, slots: list[_Slot], slot: _Slo
 
 
 def _begin(server: ForkServer, dice: random.Random, call: str, **arguments: Any) -> _Slot:
-    seed = {"seed": dice.randrange(2**32)} if call.endswith("host") else {}
+    seed = {"seed": dice.randrange(2**32)} if call.endswith(("host", "collect")) else {}
     child = server.start(call, **(arguments | seed))
     return _Slot(call, arguments, child, _until(dice))
 

@@ -27,7 +27,13 @@ CUTS_PER_FOLDER = 10
 
 
 def run(
-    seed: int, count: int, say: Say, *, kinds: Sequence[str] = tuple(KINDS), planted: tuple[str, ...] = ()
+    seed: int,
+    count: int,
+    say: Say,
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    planted: tuple[str, ...] = (),
+    load: str = "hosts",
 ) -> RigReport:
     """Cut the power `count` times in all, each kind of file system getting its share. Raises Missing where none
     works."""
@@ -35,7 +41,7 @@ def run(
     missing = []
     for kind in kinds:
         try:
-            row = _run_on(kind, random.Random(f"{seed} {kind}"), -(-count // len(kinds)), say, planted, seed)
+            row = _run_on(kind, random.Random(f"{seed} {kind}"), -(-count // len(kinds)), say, (planted, load), seed)
         except Missing as error:
             missing.append(f"{kind} was left out: {error}")
             say(missing[-1])
@@ -46,18 +52,20 @@ def run(
     return total + RigReport(fault="", tried=0, notes=tuple(missing))
 
 
-def _run_on(kind: str, dice: random.Random, count: int, say: Say, planted: tuple[str, ...], seed: int) -> RigReport:
+def _run_on(
+    kind: str, dice: random.Random, count: int, say: Say, how: tuple[tuple[str, ...], str], seed: int
+) -> RigReport:
     verdicts, healed = list[Verdict](), list[float]()
     with (
         scratch("power", memory=True, keep=lambda: not all(it.clean for it in verdicts)) as folder,
         ExitStack() as stack,
     ):
         disk = stack.enter_context(cut_disk(KINDS[kind], folder))
-        server = stack.enter_context(ForkServer(folder / "children.log", planted))
+        server = stack.enter_context(ForkServer(folder / "children.log", how[0]))
         while len(verdicts) < count and all(verdict.clean for verdict in verdicts):
             number = len(verdicts) // CUTS_PER_FOLDER
             place = place_at(str(folder / f"run-{number}"), str(disk.path / f"data-{number}"))
-            _load_until_cut(server, disk, place, dice)
+            _load_until_cut(server, disk, place, dice, how[1])
             verdict, seconds = judge(server, place, tail_may_be_torn=True, ends_are_final=True)
             verdicts.append(verdict)
             healed.append(seconds)
@@ -66,15 +74,11 @@ def _run_on(kind: str, dice: random.Random, count: int, say: Say, planted: tuple
     return report(f"power cuts on {kind}", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
 
 
-def _load_until_cut(server: ForkServer, disk: CutDisk, place: Place, dice: random.Random) -> None:
+def _load_until_cut(server: ForkServer, disk: CutDisk, place: Place, dice: random.Random, name: str) -> None:
     folders = {"root": str(place.root), "data": str(place.data)}
     if dice.random() < 0.5:
         (place.supernode / "down").touch()
-    load = [
-        server.start("tests.faults.actors:host", **folders, seed=dice.randrange(2**32), repeats=False, pause=0.002),
-        server.start("tests.faults.actors:host", **folders, seed=dice.randrange(2**32), repeats=False, pause=0.01),
-        server.start("tests.faults.actors:work", **folders),
-    ]
+    load = _LOADS[name](server, folders, dice)
     time.sleep(dice.uniform(0.03, 0.35))
     for child in load:
         os.kill(child.pid, signal.SIGSTOP)
@@ -84,6 +88,23 @@ def _load_until_cut(server: ForkServer, disk: CutDisk, place: Place, dice: rando
     for child in load:
         child.kill()
     disk.restore()
+
+
+def _hosts(server: ForkServer, folders: dict[str, str], dice: random.Random) -> list[Child]:
+    """Two hosts, and a worker."""
+    hosts = [
+        server.start("tests.faults.actors:host", **folders, seed=dice.randrange(2**32), repeats=False, pause=pause)
+        for pause in (0.002, 0.01)
+    ]
+    return [*hosts, server.start("tests.faults.actors:work", **folders)]
+
+
+def _ledger(server: ForkServer, folders: dict[str, str], dice: random.Random) -> list[Child]:
+    """The ledger alone: nothing else's fsync covers for one that it forgets."""
+    return [server.start("tests.faults.actors:commit", **folders)]
+
+
+_LOADS = {"hosts": _hosts, "ledger": _ledger}
 
 
 def _wait_until_still(child: Child) -> None:

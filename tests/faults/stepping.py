@@ -11,8 +11,9 @@ import re
 import select
 import signal
 import subprocess
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,18 @@ def kill_at(child: Child, point: Point) -> bool:
     return child.wait() == -signal.SIGKILL
 
 
+def pause_at(child: Child, point: Point, seconds: float, meanwhile: Callable[[], None]) -> None:
+    """Have a stopped child go on, be held up at a point for so long, and go on to its end; `meanwhile` is called when
+    it is held up, or has ended."""
+    inject = f"inject={point.name}:delay_enter={int(seconds * 1e6)}:when={point.count}"
+    with _traced(child, "-o", os.devnull, "-e", f"trace={point.name}", "-e", inject):
+        still = 0
+        while child.poll() is None and still < 40:
+            still = still + 1 if _state(child.pid) == "t" else 0
+            time.sleep(0.001)
+        meanwhile()
+
+
 @contextmanager
 def _traced(child: Child, *options: str) -> Iterator[None]:
     _wait_until_stopped(child.pid)
@@ -91,8 +104,13 @@ def _known() -> str:
 
 
 def _wait_until_stopped(pid: int) -> None:
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+    while _state(pid) != "T":
         os.sched_yield()
+
+
+def _state(pid: int) -> str:
+    """T: stopped by a signal; t: by its tracer."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _wait_until_attached(strace: subprocess.Popen[bytes]) -> None:

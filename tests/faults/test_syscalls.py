@@ -35,20 +35,3 @@ def test_a_sample_of_the_calls_of_retry_proof_and_fallback() -> None:
     print(row)
     assert row.clean, row
     assert row.tried == 300
-
-
-@pytest.mark.parametrize(
-    ("bug", "scenario"),
-    [
-        ("name before content", "intake"),
-        ("unlinked before ingested", "retry, new ledger"),
-        ("unlinked before committed", "pinned"),
-        ("append without healing", "append, torn tail"),
-        ("append without looking", "append"),
-        ("line in two writes", "append, new archive"),
-    ],
-)
-def test_a_planted_bug_is_seen(bug: str, scenario: str) -> None:
-    row = syscalls.run(fresh_seed(), 10_000, print, names=[scenario], planted=(bug,), nested=0.0)
-    print(row)
-    assert not row.clean, f"the rig did not see {bug!r}"

@@ -1,0 +1,90 @@
+"""Pauses: a worker is frozen at a system call, another takes its jobs over and ends them, and the first one wakes up.
+
+A process may be stopped for longer than its lease (a debugger, a laptop's lid, a hypervisor). When it goes on it still
+believes that the job is its own: what it writes then must have no effect. The supernode is down for the first worker
+and up for the second, so that the two come to different ends.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+from tests.faults.actors import Place, place_at
+from tests.faults.checker import Verdict
+from tests.faults.forkserver import ForkServer
+from tests.faults.kills import judge, look, raise_nodes, report
+from tests.faults.rig import RigReport, Say, scratch
+from tests.faults.stepping import Point, pause_at, points_of
+
+NAMES = ("retry", "fallback")
+
+PAUSE = 1.0
+"""Seconds: three leases, and time enough for the second worker, unless the first one holds a lock that it needs."""
+
+
+def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> RigReport:
+    """Freeze a worker `count` times, each at another changing system call while there are so many."""
+    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    with (
+        scratch("pauses", memory=True, keep=lambda: not all(it.clean for it in verdicts)) as folder,
+        ForkServer(folder / "children.log", planted) as server,
+    ):
+        work = [(name, point) for name in NAMES for point in _points(server, folder, name)]
+        dice.shuffle(work)
+        for number, (name, point) in enumerate(work[:count]):
+            verdict, seconds = _pause(server, folder / f"{name}-{number}", folder / name, name, point)
+            verdicts.append(verdict)
+            healed.append(seconds)
+            if number % 50 == 49 or not verdict.clean:
+                say(f"{number + 1} pauses {'; '.join(verdict.problems()[:2])}")
+    return report("pauses beyond the lease", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+
+
+def _points(server: ForkServer, folder: Path, name: str) -> list[Point]:
+    server.run("tests.faults.scenarios:prepare", name=name, root=str(folder / name))
+    shutil.copytree(folder / name, folder / f"{name}-reference", symlinks=True)
+    child = server.start("tests.faults.scenarios:act", name=name, root=str(folder / f"{name}-reference"))
+    return points_of(child, folder)
+
+
+def _pause(server: ForkServer, root: Path, template: Path, name: str, point: Point) -> tuple[Verdict, float]:
+    shutil.copytree(template, root, symlinks=True)
+    place = place_at(str(root))
+    child = server.start("tests.faults.scenarios:act", name=name, root=str(root))
+    second = _Second(server, place)
+    pause_at(child, point, PAUSE, second.take_over)
+    child.result(60)
+    second.wait()
+    first = look(place, tail_may_be_torn=False, ends_are_final=True)
+    verdict, seconds = judge(server, place)
+    verdict.add(first)
+    for problems in (verdict.lost, verdict.doubled, verdict.torn):
+        problems[:] = [f"{problem} [{name} frozen at {point}; {root}]" for problem in problems]
+    if verdict.clean:
+        shutil.rmtree(root)
+    return verdict, seconds
+
+
+class _Second:
+    """The worker that takes over."""
+
+    def __init__(self, server: ForkServer, place: Place) -> None:
+        self._server = server
+        self._place = place
+
+    def take_over(self) -> None:
+        """Start it, and give it time to end the jobs."""
+        raise_nodes(self._place)
+        self._child = self._server.start("tests.faults.actors:recover", root=str(self._place.root), watched=True)
+        end = time.monotonic() + 0.8 * PAUSE
+        while self._child.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        (self._place.supernode / "down").touch()
+
+    def wait(self) -> None:
+        """Let it end; the nodes are up again, in case it was waiting for the frozen one."""
+        raise_nodes(self._place)
+        self._child.result(60)
