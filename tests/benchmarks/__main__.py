@@ -14,7 +14,15 @@ from pathlib import Path
 
 from loguru import logger
 
+from tests.benchmarks.archives import append, total
+from tests.benchmarks.drain import drain
+from tests.benchmarks.intake import intake, locked
 from tests.benchmarks.lines import Benchmark, Line, Run, as_json, as_table
+from tests.benchmarks.starting import imports, memory
+
+_ALL: dict[str, Benchmark] = {
+    benchmark.__name__: benchmark for benchmark in (intake, locked, append, total, imports, memory, drain)
+}
 
 
 def main() -> None:
@@ -45,14 +53,6 @@ def _options() -> argparse.Namespace:
         parser.error(f"there is no benchmark {', '.join(sorted(strange))}; there are {', '.join(_ALL)}")
     return options
 
-
-def _all() -> dict[str, Benchmark]:
-    from tests.benchmarks.drain import drain
-
-    return {"drain": drain}
-
-
-_ALL = _all()
 
 if __name__ == "__main__":
     main()

@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pluggy
 import requests
 
 from encoder_hookspecs.events import CompletedJob
-from encoder_hookspecs.specs import EncoderSpecs
-from encoder_pin_plugin.plugin import PinPlugin
-from encoder_pin_plugin.settings import load_settings
 from examples.nodes import ClusterPeer, KuboDaemon
+from tests.benchmarks.jobs import host, settings_for
 from tests.benchmarks.lines import Line, Run
 from tests.benchmarks.measure import Pace, in_turns, median, pace
 from tests.benchmarks.videos import CONCURRENCY, TwoNodes, make_videos, pin_raw, two_nodes
@@ -53,11 +50,7 @@ def _paced(cids: list[str], nodes: TwoNodes, prepare: Callable[[list[str]], Call
 def _worker(folder: Path, nodes: TwoNodes, cids: list[str]) -> Callable[[], object]:
     """Record the jobs as a host does; what is returned drains them."""
     options = {"ipfs_api_addr": nodes.local.api_multiaddr, "threespeak_ipfs_endpoint": nodes.remote.api_url}
-    settings = load_settings({}, folder, data_dir=folder, lazy_pin_concurrency=CONCURRENCY, **options)
-    manager = pluggy.PluginManager("encoder")
-    manager.add_hookspecs(EncoderSpecs)
-    plugin = PinPlugin(settings)
-    manager.register(plugin, "pin")
+    manager, plugin = host(settings_for(folder, lazy_pin_concurrency=CONCURRENCY, **options))
     for number, cid in enumerate(cids):
         manager.hook.on_job_complete(job=CompletedJob(cid=cid, job_id=f"job-{number}"))
     worker = plugin.service.worker(manager)
