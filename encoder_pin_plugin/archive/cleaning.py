@@ -19,7 +19,7 @@ from loguru import logger
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.archive.record import utc_text
 from encoder_pin_plugin.archive.waiting import WaitingLines
-from encoder_pin_plugin.errors import LockBusy, NodeError
+from encoder_pin_plugin.errors import LedgerError, LockBusy, NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 500
 """Lines that leave the archive in one rewriting; more where the archive is large, so that it is rewritten some twenty
 times in all."""
+
+LOCK_PATIENCE = 60.0
+"""Seconds to wait for whoever is at work on one of the CIDs."""
 
 Failed = tuple["Item", "Reason | str", str]
 
@@ -113,9 +116,9 @@ class Cleaner:
         if self._lines is None:
             self.expect(items, len(items))
         try:
-            with self._exclusion.hold(item.cid for item in items):
+            with self._exclusion.hold([item.cid for item in items], timeout=LOCK_PATIENCE):
                 self._release(items, cleaned)
-        except LockBusy as error:
+        except (LockBusy, LedgerError) as error:
             cleaned.failed += [(item, "busy", str(error)) for item in items]
         if len(self._done) >= self._at_once:
             cleaned.lines += self._move()
@@ -180,6 +183,8 @@ class Cleaner:
         if not self._done:
             return 0
         compacted = self._archive.compact(set(self._done), list(self._done.values()))
+        if self._policy.sightings is not None:
+            self._policy.sightings.forget({cid for cid, _ in self._done})
         self._done.clear()
         if self._lines is not None:
             self._lines.forget()

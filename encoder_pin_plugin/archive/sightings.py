@@ -42,9 +42,9 @@ class Sightings:
         self._write()
         return left
 
-    def keep_only(self, cids: Collection[str]) -> None:
-        """Forget all others: their lines are no longer there."""
-        self._seen = {cid: at for cid, at in self._seen.items() if cid in cids}
+    def forget(self, cids: Collection[str]) -> None:
+        """Their lines are no longer there."""
+        self._seen = {cid: at for cid, at in self._seen.items() if cid not in cids}
         self._write()
 
     def _read(self) -> dict[str, float]:
