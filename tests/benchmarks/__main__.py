@@ -15,13 +15,28 @@ from pathlib import Path
 from loguru import logger
 
 from tests.benchmarks.archives import append, total
+from tests.benchmarks.clean import clean
 from tests.benchmarks.drain import drain
 from tests.benchmarks.intake import intake, locked
 from tests.benchmarks.lines import Benchmark, Line, Run, as_json, as_table
+from tests.benchmarks.migrate import large, migrate, migrate_far
 from tests.benchmarks.starting import imports, memory
 
 _ALL: dict[str, Benchmark] = {
-    benchmark.__name__: benchmark for benchmark in (intake, locked, append, total, imports, memory, drain)
+    benchmark.__name__: benchmark
+    for benchmark in (
+        intake,
+        locked,
+        append,
+        total,
+        imports,
+        memory,
+        drain,
+        migrate,
+        migrate_far,
+        large,
+        clean,
+    )
 }
 
 

@@ -19,14 +19,14 @@ from tests.benchmarks.videos import CONCURRENCY, TwoNodes, make_videos, pin_raw,
 
 def drain(run: Run) -> Iterator[Line]:
     """Lazy pins drained on a real Kubo, against raw pin/add and a real Cluster peer on the same node."""
-    rounds, slice_size = run.sized(5, 3), run.sized(400, 100)
+    rounds, slice_size = 2, run.sized(1000, 100)
     with two_nodes(run.folder) as nodes, ClusterPeer(run.folder / "peer", nodes.remote) as peer:
         run.say(f"making {3 * rounds * slice_size} videos")
         slices = _slices(make_videos(nodes.local, run.folder, 3 * rounds * slice_size), slice_size)
         folders = (run.folder / f"data-{number}" for number in range(rounds))
         paces = in_turns(
             {
-                "raw": lambda: _paced(next(slices), nodes, lambda cids: lambda: pin_raw(nodes.remote, cids)),
+                "raw": lambda: _paced(next(slices), nodes, lambda cids: lambda: pin_raw(nodes.remote.api_url, cids)),
                 "ours": lambda: _paced(next(slices), nodes, lambda cids: _worker(next(folders), nodes, cids)),
                 "cluster": lambda: _paced(next(slices), nodes, lambda cids: lambda: _pin_by_cluster(peer, cids)),
             },

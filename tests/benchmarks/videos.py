@@ -54,8 +54,7 @@ def make_videos(node: KuboDaemon, folder: Path, count: int) -> list[str]:
     whole = node.add(source, pin=False)
     shutil.rmtree(source)
     cids = [line.split()[0] for line in node.command("ls", whole, timeout=600).splitlines()]
-    with ThreadPoolExecutor(CONCURRENCY) as threads:
-        list(threads.map(RawPins(node.api_url), cids))
+    pin_raw(node.api_url, cids)
     return cids
 
 
@@ -77,10 +76,10 @@ class RawPins:
             raise RuntimeError(f"pin/add of {cid}: {answer.status} {body!r}")
 
 
-def pin_raw(node: KuboDaemon, cids: Sequence[str]) -> None:
+def pin_raw(url: str, cids: Sequence[str]) -> None:
     """Pin all of them by raw RPC, sixteen at once."""
     with ThreadPoolExecutor(CONCURRENCY) as threads:
-        list(threads.map(RawPins(node.api_url), cids))
+        list(threads.map(RawPins(url), cids))
 
 
 def tool(name: str) -> str | None:
