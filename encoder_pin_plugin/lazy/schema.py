@@ -165,16 +165,21 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _create_private(path: Path) -> None:
-    """Create the file with our mode before SQLite does: its journal copies the mode. One of ours that we may not read
-    or write is given it again."""
-    with suppress(OSError):
-        status = path.lstat()
-        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_mode & 0o600 != 0o600:
-            path.chmod(durable.FILE_MODE)
-            logger.warning("the ledger {} could not be read and written by its own owner: mode 600 again", path)
+    """Create the file with our mode before SQLite does: its journal copies the mode."""
+    for existing in (path, path.with_name(f"{path.name}-journal")):
+        with suppress(OSError):
+            _make_usable(existing)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.FILE_MODE))
         durable.fsync_folder(path.parent)
+
+
+def _make_usable(path: Path) -> None:
+    """Give a file of ours its mode again where its own owner may not read or write it."""
+    status = path.lstat()
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_mode & 0o600 != 0o600:
+        path.chmod(durable.FILE_MODE)
+        logger.warning("{} could not be read and written by its own owner: it has mode 600 again", path)
 
 
 def _configure(connection: sqlite3.Connection, path: Path) -> None:

@@ -81,12 +81,13 @@ def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
       encoder-pin archive repair --from-ledger
     """
     archive = _archive(operator)
-    lost = list(_lost(operator, archive)) if from_ledger else []
     if dry_run:
+        lost = list(_lost(operator, archive)) if from_ledger else []
         _show_plan(_checked(archive.path), lost, from_ledger=from_ledger)
         return
     with busy("repairing …"):
         done = archive.repair()
+        lost = list(_lost(operator, archive)) if from_ledger else []  # what is set aside now stands no more
         restored = archive.restore(lost) if lost else ()
     aside = f", set {count(done.quarantined, 'bad line')} aside in {done.quarantine_file}" if done.quarantined else ""
     doubles = f", dropped {count(done.doubles, 'doubled line')}" if done.doubles else ""

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
 from loguru import logger
 
-from tests.faults import actors
-from tests.faults.actors import Place, place_at
-from tests.faults.scenarios import _complete, _one_failed_attempt, _work, single_threaded
+from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.operate.cli import cli
+from encoder_pin_plugin.operate.ledger_view import view_ledger
+from encoder_pin_plugin.operate.missing import missing_lines
+from tests.faults.acting import complete, fail_once, work_off
+from tests.faults.actors import Place, manager_of, place_at, plugin_at, quicken
+from tests.faults.scenarios import single_threaded
 
 PAGE = 4096
 
@@ -83,24 +89,24 @@ def prepare(root: str) -> None:
     _open(place, "open-1", "open-2")
     shutil.copytree(place.data, place.root / "older")
     _archived(place, "archived-4")
-    _complete(place, "pinned-1")
-    _work(place)
+    complete(place, "pinned-1")
+    work_off(place)
     _open(place, "open-3", "open-4", "open-5")
 
 
 def _archived(place: Place, *names: str) -> None:
     (place.supernode / "down").touch()
     for name in names:
-        _complete(place, name)
-    _work(place, local_fallback_threshold=1)
+        complete(place, name)
+    work_off(place, local_fallback_threshold=1)
     (place.supernode / "down").unlink()
 
 
 def _open(place: Place, *names: str) -> None:
     (place.supernode / "down").touch()
     for name in names:
-        _complete(place, name)
-    _one_failed_attempt(place)
+        complete(place, name)
+    fail_once(place)
     (place.supernode / "down").unlink()
 
 
@@ -111,48 +117,42 @@ def recover(root: str, uid: int | None) -> dict[str, Any]:
         The beginnings of what was logged as a warning or worse, whether status or check alarmed, seconds to heal.
     """
     if uid is not None:
+        _load_everything(root)
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
     said: list[str] = []
-    told = _worked(root, said)
+    healed = _worked(root, said)
     alarmed = _cli(root, "archive", "check") != 0 or _missing(root)
     if alarmed:
         _cli(root, "archive", "repair", "--from-ledger")
-        told = _worked(root, said) | {"healed": told["healed"]}
-    return {"said": sorted({text[:40] for text in said}), "alarmed": alarmed, "healed": told["healed"]}
+        _worked(root, said)
+    return {"said": sorted({text[:40] for text in said}), "alarmed": alarmed, "healed": healed}
 
 
-def _worked(root: str, said: list[str]) -> dict[str, float]:
-    quicken = actors.quicken
-    sink: list[int] = []
+def _load_everything(root: str) -> None:
+    """Do it all on a copy first: whoever is nobody may not read the interpreter's own files."""
+    warm = Path(f"{root}.warm")
+    shutil.copytree(root, warm, symlinks=True)
+    recover(str(warm), None)
+    shutil.rmtree(warm)
+    logger.remove()
 
-    def quicken_and_listen() -> None:
-        quicken()
-        sink.append(logger.add(lambda message: said.append(message.record["message"]), level="WARNING"))
 
-    actors.quicken = quicken_and_listen
-    try:
-        return actors.recover(root)
-    finally:
-        actors.quicken = quicken
-        for number in sink:
-            logger.remove(number)
+def _worked(root: str, said: list[str]) -> float:
+    quicken()
+    logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
+    plugin = plugin_at(place_at(root))
+    began = time.perf_counter()
+    plugin.service.worker(manager_of(plugin)).run(drain=True)
+    return time.perf_counter() - began
 
 
 def _missing(root: str) -> bool:
-    from encoder_pin_plugin.archive.jsonl import Archive
-    from encoder_pin_plugin.operate.ledger_view import view_ledger
-    from encoder_pin_plugin.operate.missing import missing_lines
-
     data = Path(root) / "data"
     with view_ledger(data / "lazy-pins.db") as ledger:
         return bool(ledger and missing_lines(ledger, Archive(data)))
 
 
 def _cli(root: str, *words: str) -> int:
-    from click.testing import CliRunner
-
-    from encoder_pin_plugin.operate.cli import cli
-
     return CliRunner().invoke(cli, ["--data-dir", str(Path(root) / "data"), *words], env={"HOME": root}).exit_code
