@@ -37,6 +37,9 @@ CARS = 32
 CARS_MB = 64.0
 """So many small CARs, and MB, go into one request."""
 
+PUSHES = 4
+"""So many such requests at the same time; more only wait for each other in the target (measured)."""
+
 UNKNOWN_MB = 8.0
 """What a CID of unknown size counts for."""
 
@@ -76,6 +79,11 @@ class Carrier:
     limits: Limits
     meeting: Meeting | None = None
     origins: tuple[str, ...] = ()
+
+    @property
+    def at_once(self) -> int:
+        """So many calls at the same time are worth it: each push carries many CIDs."""
+        return PUSHES if self.transfer is Transfer.PUSH and isinstance(self.target, KuboNode) else 1024
 
     def take(self, waiting: deque[Item]) -> list[Item]:
         """Remove from `waiting` what goes in one call."""
@@ -125,6 +133,8 @@ class Carrier:
 
 class Refusing:
     """Carries nothing: for cleaning what a report says is there, where a target that lacks it is a failure."""
+
+    at_once = 1
 
     def __init__(self, target: Target) -> None:
         self.target = target

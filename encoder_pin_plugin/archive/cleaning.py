@@ -132,7 +132,7 @@ class Cleaner:
         cids = [item.cid for item in items]
         needed = self._needed(items)
         mine = self._local.pinned(cids, names=True)
-        looks = self._witness.look(cids)
+        looks = self._witness.look(cids, again=True)
         for item in items:
             records = [record for key in item.keys if (record := self._archive.find(*key)) is not None]
             why = _why_not(looks[item.cid], mine[item.cid])

@@ -57,6 +57,10 @@ class Carries(Protocol):
     def target(self) -> Target:
         """Where to."""
 
+    @property
+    def at_once(self) -> int:
+        """How many calls at the same time are worth it."""
+
     def take(self, waiting: deque[Item]) -> list[Item]:
         """Remove from `waiting` what goes in one call."""
 
@@ -138,7 +142,7 @@ class Migration:
         def stage(work: Work[R]) -> Stage[R]:
             return stack.enter_context(closing(Stage(work, self._inbox)))
 
-        pins, take = self._plan.concurrency, self._carrier.take
+        pins, take = min(self._plan.concurrency, self._carrier.at_once), self._carrier.take
         self._ask = stage(Work(name="ask", do=self._asked, after=self._after_asking, at_once=2, group=BATCH))
         self._pin = stage(Work(name="pin", do=self._carrier.carry, after=self._after_pinning, at_once=pins, take=take))
         self._prove = stage(Work(name="prove", do=self._looked, after=self._after_proving, at_once=2, group=BATCH))

@@ -87,18 +87,23 @@ class Witness:
     copy: PinNode | None = None
     retrieve: Callable[[str], object] | None = None
 
-    def look(self, cids: Sequence[str]) -> dict[str, Look]:
-        """What the target proves now about each CID. Never raises for what a node answers."""
+    def look(self, cids: Sequence[str], *, again: bool = False) -> dict[str, Look]:
+        """What the target proves now about each CID. Never raises for what a node answers.
+
+        Args:
+            cids: in canonical form.
+            again: this is the second look: what was on the disk at the first is there still.
+        """
         looks = {cid: _of_record(told) for cid, told in _ask(self.node.pinned, cids).items()}
         pinned = [cid for cid in cids if looks[cid].proof]
         if pinned:
-            looks |= self._blocks(pinned)
+            looks |= self._blocks(pinned, again=again)
         if self.retrieve is not None:
             looks |= {cid: self._read_back(cid, looks[cid]) for cid in pinned if looks[cid].proof}
         return looks
 
-    def _blocks(self, cids: Sequence[str]) -> dict[str, Look]:
-        if self.node.on_this_machine:
+    def _blocks(self, cids: Sequence[str], *, again: bool) -> dict[str, Look]:
+        if self.node.on_this_machine and not again:
             self.sync.wait()
         theirs = self.node.whole(cids)
         ours = self.copy.whole(cids) if self.copy and any(told.yes for told in theirs.values()) else {}

@@ -33,6 +33,7 @@ class Carrying:
 
     target: Any
     limits: Limits = field(default_factory=lambda: Limits(stall=0.5, total=0.8))
+    at_once: int = 1024
 
     def take(self, waiting: deque[Item]) -> list[Item]:
         return [waiting.popleft()]
