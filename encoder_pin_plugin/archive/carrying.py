@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.archive.cluster_group import GROUP, carry_together, tried
 from encoder_pin_plugin.errors import EncoderPinError, NodeError
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
@@ -37,7 +38,7 @@ CARS = 32
 CARS_MB = 64.0
 """So many small CARs, and MB, go into one request."""
 
-PUSHES = 4
+TOGETHER = 4
 """So many such requests at the same time; more only wait for each other in the target (measured)."""
 
 UNKNOWN_MB = 8.0
@@ -82,11 +83,17 @@ class Carrier:
 
     @property
     def at_once(self) -> int:
-        """So many calls at the same time are worth it: each push carries many CIDs."""
-        return PUSHES if self.transfer is Transfer.PUSH and isinstance(self.target, KuboNode) else 1024
+        """So many calls at the same time are worth it: some carry many CIDs."""
+        if isinstance(self.target, ClusterNode) or (
+            self.transfer is Transfer.PUSH and isinstance(self.target, KuboNode)
+        ):
+            return TOGETHER
+        return 1024
 
     def take(self, waiting: deque[Item]) -> list[Item]:
         """Remove from `waiting` what goes in one call."""
+        if isinstance(self.target, ClusterNode):
+            return [waiting.popleft() for _ in range(min(GROUP, len(waiting)))]
         group = [waiting.popleft()]
         if self.transfer is Transfer.PUSH and isinstance(self.target, KuboNode):
             mb = _mb(group[0])
@@ -98,24 +105,28 @@ class Carrier:
         """Have the target pin `items`. Never raises for what a node answers."""
         if self.transfer is Transfer.PUSH:
             return self._push_all(items)
-        carried: Carried = {}
-        for item in items:
-            carried[item.cid] = error = self._tried_pull(item)
-            if isinstance(error, NodeError) and self.switch and error.reason in STUCK:
-                carried |= self._push_all([item])
-        return carried
-
-    def _tried_pull(self, item: Item) -> EncoderPinError | None:
-        try:
-            self._pull(item)
-        except EncoderPinError as error:
-            return error
-        return None
-
-    def _pull(self, item: Item) -> None:
         if self.meeting is not None:
             self.meeting.again()
+        carried = self._pull_all(items)
+        if self.switch:
+            stuck = [item for item in items if _is_stuck(carried[item.cid])]
+            carried |= self._push_all(stuck) if stuck else {}
+        return carried
+
+    def _pull_all(self, items: Sequence[Item]) -> Carried:
         limits = replace(self.limits, stall=min(self.limits.stall, SWITCH_AFTER)) if self.switch else self.limits
+        target = self.target
+        if isinstance(target, ClusterNode):
+            origins = self.origins
+            return carry_together(
+                target,
+                items,
+                lambda item: target.submit(item.cid, meta=_meta(item), origins=origins),
+                limits=limits,
+            )
+        return {item.cid: tried(lambda item=item: self._pull(item, limits)) for item in items}  # type: ignore[misc]
+
+    def _pull(self, item: Item, limits: Limits) -> None:
         if isinstance(self.target, KuboNode):
             self.target.pin(item.cid, limits=limits)
         else:
@@ -166,6 +177,10 @@ class Meeting:
             self._introduce()
         finally:
             self._lock.release()
+
+
+def _is_stuck(error: EncoderPinError | None) -> bool:
+    return isinstance(error, NodeError) and error.reason in STUCK
 
 
 def _meta(item: Item) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.archive.cluster_group import carry_together
 from encoder_pin_plugin.errors import EncoderPinError, NodeError
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
@@ -28,17 +29,23 @@ def push(target: Target, local: KuboNode, items: Sequence[Item], *, limits: Limi
         if not told.yes:
             words = f"{local.address}, the encoder's own node, does not have all of it either ({told.detail})"
             carried[item.cid] = NodeError(words, told.reason or Reason.CONTENT_MISSING)
-    sent = [item.cid for item in items if item.cid not in carried]
+    sent = [item for item in items if item.cid not in carried]
     return carried | (_send(target, local, sent, limits) if sent else {})
 
 
-def _send(target: Target, local: KuboNode, cids: Sequence[str], limits: Limits) -> Carried:
+def _send(target: Target, local: KuboNode, items: Sequence[Item], limits: Limits) -> Carried:
+    cids = [item.cid for item in items]
     if isinstance(target, KuboNode):
         return _import(target, local, cids, limits)
     if not isinstance(target, ClusterNode):
         words = f"nothing can be pushed to {target.address}, a pinning service: say --transfer pull"
         return dict.fromkeys(cids, NodeError(words, Reason.NOT_ALLOWED))
-    return {cid: _add_to_cluster(target, local, cid, limits) for cid in cids}
+    return carry_together(
+        target,
+        items,
+        lambda item: target.push_car(item.cid, export_car(local, item.cid, limits=limits), limits=limits),
+        limits=limits,
+    )
 
 
 def _import(target: KuboNode, local: KuboNode, cids: Sequence[str], limits: Limits) -> Carried:
@@ -60,12 +67,3 @@ def _judged(target: KuboNode, cid: str, words: str | None) -> EncoderPinError | 
         return None
     what = "said nothing about it" if words is None else f"took the blocks, but did not pin: {words}"
     return NodeError(f"{target.address} dag/import of {cid}: it {what}", Reason.NODE_ERROR)
-
-
-def _add_to_cluster(target: ClusterNode, local: KuboNode, cid: str, limits: Limits) -> EncoderPinError | None:
-    try:
-        target.push_car(cid, export_car(local, cid, limits=limits), limits=limits)
-        target.pin(cid, limits=limits)  # it is there already: this waits until its peers have pinned it
-    except EncoderPinError as error:
-        return error
-    return None

@@ -28,8 +28,6 @@ def migrate_collected(operator: Operator, wanted: Wanted) -> int:
     """Pin and prove what stands in collected files, and write a report beside each; the exit code."""
     from encoder_pin_plugin.archive.carrying import Transfer
     from encoder_pin_plugin.archive.meeting import choose
-    from encoder_pin_plugin.archive.reading import read_entries
-    from encoder_pin_plugin.archive.waiting import Waiting
 
     if wanted.clean:
         raise InvalidSettings(
@@ -38,9 +36,7 @@ def migrate_collected(operator: Operator, wanted: Wanted) -> int:
         )
     settings = operator.settings()
     manager, ours = operator.plugins(settings)
-    waiting = Waiting()
-    for file in wanted.files:
-        waiting.read(read_entries(file, follow=True), file)
+    waiting = _read(wanted)
     items = chosen(waiting, wanted)
     target = open_target(wanted, settings)
     local = ours.service.local if wanted.transfer == "push" else None
@@ -58,6 +54,16 @@ def migrate_collected(operator: Operator, wanted: Wanted) -> int:
     note_faults(tally, waiting)
     _write_reports(wanted, tally, moments)
     return show(tally, wanted)
+
+
+def _read(wanted: Wanted) -> Waiting:
+    from encoder_pin_plugin.archive.reading import read_entries
+    from encoder_pin_plugin.archive.waiting import Waiting
+
+    waiting = Waiting()
+    for file in wanted.files:
+        waiting.read(read_entries(file, follow=True), file)
+    return waiting
 
 
 def clean_report(operator: Operator, path: Path, wanted: Wanted) -> int:
