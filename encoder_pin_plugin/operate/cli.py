@@ -28,6 +28,7 @@ COMMANDS = (
     ("archive", "archive_commands:archive"),
     ("migrate", "migrate_commands:migrate"),
     ("clean", "migrate_commands:clean"),
+    ("audit", "audit_command:audit"),
     ("import", "import_command:import_"),
     ("plugins", "plugin_commands:plugins"),
     ("doctor", "doctor_command:doctor"),

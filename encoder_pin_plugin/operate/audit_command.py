@@ -1,0 +1,189 @@
+"""`audit`: is what was pinned weeks ago still there? Asked again, mended where a copy can be found, and said."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
+from encoder_pin_plugin.operate.output import busy, count, one_line, say, say_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from encoder_pin_plugin.archive.audit import Audited, Keys, Mender
+    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.service import Service
+    from encoder_pin_plugin.settings import Settings
+
+SHOWN = 50
+"""Losses, and unknown ones, of one node that are listed for a person; --json has all."""
+
+
+@click.command()
+@click.option("--to", metavar="URL", help="Ask this target about what was migrated; default: the one each line names.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Ask about N CIDs of each kind, chosen at random.")
+@click.option("--dry-run", is_flag=True, help="Only ask and say; mend nothing.")
+@json_option
+@pass_operator
+def audit(operator: Operator, /, to: str | None, sample: int | None, dry_run: bool, as_json: bool) -> None:
+    """Ask again about everything that is taken to be safe.
+
+    The supernode about what was lazily pinned, the encoder's own node about what waits in the archive (pinned, and
+    every block there), each target about what was migrated to it. What a node no longer holds is pinned again, or goes
+    back into the archive, if a copy can be found; each loss is named. Exit code 1 where something was found, or could
+    not be asked.
+
+    \b
+    Examples:
+      encoder-pin audit
+      encoder-pin audit --sample 1000 --dry-run
+    """
+    settings = operator.settings()
+    _, ours = operator.plugins(settings)
+    auditing = _Auditing(ours.service, settings, sample=sample, repair=not dry_run)
+    with busy("asking the nodes …"):
+        found = [*auditing.pinned(), *auditing.waiting(), *auditing.migrated(to)]
+    if as_json:
+        say_json({"well": all(one.well for one in found), "nodes": [_as_dict(one) for one in found]})
+    else:
+        for one in found:
+            _show(one)
+        if not found:
+            say("nothing is pinned, archived or migrated here: nothing to ask about")
+    if not all(one.well for one in found):
+        raise click.exceptions.Exit(1)
+
+
+class _Auditing:
+    """One audit: what is asked, by whom, and who mends."""
+
+    def __init__(self, service: Service, settings: Settings, *, sample: int | None, repair: bool) -> None:
+        self._service, self._settings, self._sample, self._repair = service, settings, sample, repair
+        self._mender = _mender(service, settings) if repair else None
+
+    def pinned(self) -> Iterator[Audited]:
+        """The supernode, where there is one and a job was pinned on it."""
+        from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+        from encoder_pin_plugin.operate.audit_jobs import audit_pinned
+        from encoder_pin_plugin.operate.ledger_view import view_ledger
+
+        supernode = self._service.supernode
+        with view_ledger(self._settings.data_dir / LEDGER_NAME) as ledger:
+            jobs = ledger.number("SELECT count(*) FROM job WHERE state = 'pinned'") if ledger else 0
+            if ledger is None or not jobs:
+                return
+            if supernode is None:
+                why = f"{count(jobs, 'job')}, and no supernode is configured: set THREESPEAK_IPFS_ENDPOINT"
+                yield _nobody_to_ask("lazily pinned", "no supernode", why)
+                return
+            spool = self._service.spool
+            yield audit_pinned(ledger, supernode, spool, sample=self._sample, repair=self._repair)
+
+    def waiting(self) -> Iterator[Audited]:
+        """The local node, where anything waits."""
+        from encoder_pin_plugin.archive.audit import audit_waiting, lines_by_cid
+
+        archive = self._service.archive
+        if self._repair and archive.path.exists():
+            archive.settle()  # a line that a killed migration left in both files waits no longer
+        keys = self._some(lines_by_cid(archive.entries()))
+        if keys:
+            yield audit_waiting(archive, self._service.local, keys, self._mender)
+
+    def migrated(self, to: str | None) -> Iterator[Audited]:
+        """Each target; or the one that is named, about everything. Raises InvalidSettings for what is no target."""
+        from encoder_pin_plugin.archive.audit import audit_migrated, merged, migrated_by_target
+        from encoder_pin_plugin.errors import InvalidSettings
+
+        archive = self._service.archive
+        targets = migrated_by_target(archive.migrated())
+        if to is not None:
+            targets = {to: merged(targets.values())} if targets else {}
+        for url, keys in targets.items():
+            try:
+                node, blocks = self._target(url)
+            except InvalidSettings as error:
+                if url == to:
+                    raise
+                yield _nobody_to_ask("migrated", url, f"{count(len(keys), 'CID')}: {error}; or name it with --to")
+                continue
+            yield audit_migrated(archive, node, self._some(keys), self._mender, blocks=blocks)
+
+    def _target(self, url: str) -> tuple[PinNode, bool]:
+        """The target, and whether its record alone is not enough."""
+        from encoder_pin_plugin.nodes.proofs import rule_for
+        from encoder_pin_plugin.nodes.targets import open_node
+        from encoder_pin_plugin.operate.migrate_parts import Wanted, credentials
+
+        enough = bool(self._settings.pinned_is_enough & {"*", url.rstrip("/"), url.partition("+")[2].rstrip("/")})
+        node = open_node(url, credentials(Wanted(to=url), self._settings))
+        return node, rule_for(url, pinned_is_enough=enough).whole
+
+    def _some(self, keys: Keys) -> Keys:
+        if self._sample is None or len(keys) <= self._sample:
+            return keys
+        chosen = random.sample(list(keys), self._sample)
+        return {cid: keys[cid] for cid in chosen}
+
+
+def _mender(service: Service, settings: Settings) -> Mender:
+    from encoder_pin_plugin.archive.audit import Mender
+    from encoder_pin_plugin.archive.meeting import introduce
+    from encoder_pin_plugin.nodes.exclusion import Exclusion
+    from encoder_pin_plugin.nodes.kubo import KuboNode
+    from encoder_pin_plugin.nodes.kubo_fetch import fetch_missing
+
+    local, supernode = service.local, service.supernode
+
+    @cache
+    def meet() -> None:
+        """The supernode is the likeliest to have a copy."""
+        if isinstance(local, KuboNode) and isinstance(supernode, KuboNode):
+            introduce(supernode, local)
+
+    def fetch(cid: str) -> None:
+        if isinstance(local, KuboNode):
+            fetch_missing(local, cid, seconds=settings.lazy_pin_timeout)
+
+    return Mender(pinner=service.pinner, exclusion=Exclusion(settings.data_dir), fetch=fetch, meet=meet)
+
+
+def _nobody_to_ask(what: str, node: str, why: str) -> Audited:
+    from encoder_pin_plugin.archive.audit import Audited
+
+    audited = Audited(what=what, node=node)
+    audited.tally.gave_up = why
+    return audited
+
+
+def _as_dict(audited: Audited) -> dict[str, Any]:
+    return {"what": audited.what, "node": audited.node, "well": audited.well} | asdict(audited.tally) | {
+        "losses": [asdict(loss) for loss in audited.losses]
+    }  # fmt: skip
+
+
+def _show(audited: Audited) -> None:
+    tally, losses = audited.tally, audited.losses
+    parts = [f"asked about {count(tally.asked, 'CID')}", f"{tally.held:,} there"]
+    parts += [f"{len(losses):,} lost"] if losses else []
+    parts += [f"no answer about {len(tally.unknown):,}"] if tally.unknown else []
+    say(f"{audited.what}, on {audited.node}: {', '.join(parts)}")
+    for loss in losses[:SHOWN]:
+        say(f"  LOST {loss.cid} of {_jobs(loss.jobs)}: {one_line(loss.detail)}", colour="red")
+        say(f"       {one_line(loss.outcome, 600)}", colour="green" if loss.mended else None)
+    for cid, detail in list(tally.unknown.items())[:3]:
+        say(f"  no answer about {cid}: {one_line(detail)}", colour="yellow")
+    if len(losses) > SHOWN:
+        say(f"  … and {len(losses) - SHOWN:,} more: --json lists all")
+    if tally.gave_up:
+        say(f"  not asked about: {one_line(tally.gave_up)}", colour="yellow")
+
+
+def _jobs(jobs: tuple[str, ...]) -> str:
+    named = ", ".join(one_line(job, 80) for job in jobs[:3])
+    return f"job {named}" if len(jobs) == 1 else f"jobs {named}{', …' if len(jobs) > 3 else ''}"
