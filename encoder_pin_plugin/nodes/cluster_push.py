@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.nodes.base import Limits
     from encoder_pin_plugin.nodes.http import Http
+    from encoder_pin_plugin.nodes.http_reply import Reply
 
 
 def push_car(
@@ -48,6 +49,10 @@ def push_car(
         raise
     if reply.late_error:
         raise NodeError(f"{reply.where} of {cid}: the CAR was not taken{reply.words()}", reply.failure().reason)
+    _check_added(reply, cid)
+
+
+def _check_added(reply: Reply, cid: str) -> None:
     added = [comparable(read_cid(line.get("cid"))) for line in reply.lines()]
     if comparable(cid) not in added:
         what = f"it added {', '.join(added)[:200]}" if added else "an empty answer: the CAR is cut or damaged"

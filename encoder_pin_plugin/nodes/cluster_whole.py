@@ -29,6 +29,7 @@ class Peers:
         return bool(self._nodes) and all(node.on_this_machine for node in self._nodes.values())
 
     def of(self, peer: PeerPin) -> PinNode | None:
+        """The Kubo node behind `peer`, where one is configured for it."""
         names = (peer.kubo, peer.peer, peer.name)
         return next((self._nodes[name] for name in names if name in self._nodes), None)
 

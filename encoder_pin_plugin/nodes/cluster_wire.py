@@ -36,6 +36,7 @@ class ClusterWire:
         self.http = Http(address, auth, seconds=seconds)
 
     def version(self) -> str:
+        """The Cluster's version. Raises NodeError where it is none."""
         reply = self.http.call("GET", "/version")
         version = reply.object().get("version")
         if not isinstance(version, str) or not version:

@@ -162,7 +162,7 @@ def _judge(error: Exception, watch: Watch) -> tuple[Reason, str]:
     return Reason.REFUSED, f"nobody answers there: {_innermost(inner)}"
 
 
-def _innermost(error: object) -> str:
+def _innermost(error: BaseException) -> str:
     """The system's own reason, without the object addresses that urllib3 prints."""
     for _ in range(10):
         inner = getattr(error, "reason", None) or next(iter(error.args), None)

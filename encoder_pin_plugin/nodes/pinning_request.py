@@ -63,6 +63,7 @@ class PinRequest:
         return self.meta.get("app") == PIN_NAME or self.name == PIN_NAME
 
     def in_words(self) -> str:
+        """The request's status for a message."""
         why = f": {self.details}" if self.details else ""
         return f"{self.status or 'no status'} (request {self.requestid}){why}"
 
