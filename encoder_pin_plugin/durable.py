@@ -46,6 +46,9 @@ def storage_errors(doing: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"cannot {doing} {path}: {error.strerror or error}; {advice(error)}") from error
+    except NotImplementedError as error:  # how filelock says it
+        text = f"cannot {doing} {path}: this file system has no locks; put the data folder (DATA_DIR) on a local disk"
+        raise StorageError(text) from error
 
 
 def advice(error: OSError) -> str:

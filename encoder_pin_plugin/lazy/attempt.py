@@ -10,12 +10,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from encoder_hookspecs.events import GiveUp, LazyPinAttempt, LazyPinSuccess, Proof, Reason
+from encoder_hookspecs.events import GiveUp, LazyPinAttempt, LazyPinSuccess, Proof, Reason, RetryIn
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.lazy import retry
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
@@ -77,7 +78,7 @@ class Attempts:
             self._failed(pin, started_at, NodeError(f"unexpected {type(error).__name__}", Reason.NODE_ERROR))
         else:
             self._claims.put(_Claim(pin=pin, started_at=started_at))
-            self._start_prover()
+            self._have_proved()
 
     def _pin(self, cid: str) -> None:
         told = self._node.pinned([cid])[cid]
@@ -87,18 +88,30 @@ class Attempts:
             with self._slots:
                 self._node.pin(cid, limits=self._limits)
 
-    def _start_prover(self) -> None:
-        if self._prover is None or not self._prover.is_alive():
-            self._prover = threading.Thread(target=self._prove, name="lazy-pin-prover", daemon=True)
-            self._prover.start()
+    def _have_proved(self) -> None:
+        """See to it that the claims are proved: by the prover, or by this thread where there can be none."""
+        if self._prover is not None and self._prover.is_alive():
+            return
+        prover = threading.Thread(target=self._prove, name="lazy-pin-prover", daemon=True)
+        try:
+            prover.start()
+        except RuntimeError:
+            self._prove_batch(self._gathered())
+        else:
+            self._prover = prover
 
     def _prove(self) -> None:
         while True:
-            claims = [self._claims.get()]
+            first = self._claims.get()
             time.sleep(GATHER)
-            while len(claims) < PROOFS_AT_ONCE and not self._claims.empty():
-                claims.append(self._claims.get())
-            self._prove_batch(claims)
+            self._prove_batch([first, *self._gathered()])
+
+    def _gathered(self) -> list[_Claim]:
+        claims: list[_Claim] = []
+        with suppress(queue.Empty):
+            while len(claims) < PROOFS_AT_ONCE:
+                claims.append(self._claims.get_nowait())
+        return claims
 
     def _prove_batch(self, claims: list[_Claim]) -> None:
         try:
@@ -107,8 +120,9 @@ class Attempts:
             reason = error.reason if isinstance(error, NodeError) else Reason.NODE_ERROR
             unknown = Told(answer=Answer.UNKNOWN, detail=str(error), reason=reason)
             told = dict.fromkeys((claim.pin.job.cid for claim in claims), unknown)
+        nothing = Told(answer=Answer.UNKNOWN, detail=f"{self._node.address} left it out of its answer")
         for claim in claims:
-            self._judge(claim, told[claim.pin.job.cid])
+            self._judge(claim, told.get(claim.pin.job.cid, nothing))
 
     def _judge(self, claim: _Claim, told: Told) -> None:
         if told.yes:
@@ -133,7 +147,7 @@ class Attempts:
             pin=pin, state=State.PINNED, next_at=now, attempts=pin.attempts + 1, tries=pin.tries + 1,
             first_tried_at=pin.first_tried_at or started_at,
         )  # fmt: skip
-        self._post(Outcome(step=step, asked=True, after=lambda: self._decisions.succeeded(success)))
+        self._post(Outcome(step=step, asked=True, before=lambda: self._decisions.succeeded(success)))
 
     def _failed(self, pin: LazyPin, started_at: int, error: NodeError) -> None:
         now = self._clock.wall()
@@ -157,7 +171,11 @@ class Attempts:
         """The next state, the seconds until its turn, and the same in words."""
         settings = self._settings
         policy = policy_of(settings)
-        decision = self._decisions.attempt_failed(attempt)
+        try:
+            decision = self._decisions.attempt_failed(attempt)
+        except Exception:  # noqa: BLE001 - whatever goes wrong in deciding, the job must go on
+            logger.exception("nobody could decide what comes after the attempt: the longest backoff does")
+            decision = RetryIn(seconds=policy.backoff[-1])
         too_old = now - pin.received_at >= settings.fallback_after * 1000
         if not settings.enable_local_fallback:
             longest = isinstance(decision, GiveUp)

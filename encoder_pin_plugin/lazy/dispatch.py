@@ -7,16 +7,18 @@ videos never makes small ones wait. While the breaker is open only a probe start
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from encoder_hookspecs.events import Reason
-from encoder_pin_plugin.errors import EncoderPinError
+from encoder_pin_plugin.lazy.fallback import SETTLE
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
 from encoder_pin_plugin.lazy.pool import Pool
 from encoder_pin_plugin.lazy.ports import Holds, Outcome, Swept
+from encoder_pin_plugin.lazy.sample import DailySample
+from encoder_pin_plugin.lazy.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,15 +90,21 @@ class Dispatch:
         self._attempt_pool = Pool("lazy-pin", self._at_once + max(2, self._at_once // 2))
         self._fallback_pool = Pool("local-fallback", FALLBACKS_AT_ONCE)
         self._side_pool = Pool("lazy-pin-side", 4)
+        self._tell_pool = Pool("lazy-pin-observers", max(2, self._at_once // 2))
         self._holding = self._releasing = self._sweeping = False
         self._hold_at = 0.0
-        self._telling = 0
+        self._sample = DailySample(supernode, Spool(settings.data_dir), clock) if supernode else None
         self._offset: int | None = None
 
     @property
     def busy(self) -> bool:
         """Whether anything is under way whose result is awaited."""
-        return bool(self._in_flight) or self._telling > 0
+        return bool(self._in_flight)
+
+    @property
+    def attempts(self) -> bool:
+        """Whether there is a supernode to attempt anything on."""
+        return self._attempts is not None
 
     def awaits(self, posted: int) -> bool:
         """Whether more results are to come than those that are posted already."""
@@ -110,6 +118,7 @@ class Dispatch:
         self._claim_attempts(ledger, now)
         self._claim_holds(ledger)
         self._claim_releases(ledger, now)
+        self._claim_sample(ledger)
 
     def note(self, ledger: Ledger, result: Note) -> None:
         """Write down what became of holding, releasing and sweeping."""
@@ -124,21 +133,23 @@ class Dispatch:
         else:
             ledger.released(result.key, result.done, self._clock.wall(), again=RELEASE_GAP)
 
-    def ended(self, key: str) -> None:
-        """The outcome for `key` has arrived."""
-        self._in_flight.pop(key, None)
+    def ended(self, pin: LazyPin) -> None:
+        """The outcome for `pin` has arrived; a late one of a claim before changes nothing."""
+        item = self._in_flight.get(pin.key)
+        if item is not None and item.pin.epoch == pin.epoch:
+            del self._in_flight[pin.key]
 
-    def tell(self, after: Callable[[], None]) -> None:
-        """Tell the observers, beside the work."""
-        self._telling += 1
+    def tell(self, outcome: Outcome) -> None:
+        """Tell the observers, beside the work; then the outcome is posted again, to be written down."""
 
         def run() -> None:
             try:
-                after()
+                if outcome.before is not None:
+                    outcome.before()
             finally:
-                self._telling -= 1
+                self._post(replace(outcome, before=None))
 
-        self._side_pool.submit(run)
+        self._beside(run, pool=self._tell_pool)
 
     def sweep(self, ledger: Ledger, intake: Intake) -> None:
         """Have the files of finished jobs unlinked, beside the work: on a busy disk each takes a millisecond."""
@@ -146,14 +157,12 @@ class Dispatch:
             return
         if closed := ledger.closed_submissions():
             self._sweeping = True
-            self._side_pool.submit(lambda: self._unlink(intake, closed))
+            self._beside(lambda: self._unlink(intake, closed))
 
     def _unlink(self, intake: Intake, closed: list[tuple[str, str]]) -> None:
         swept: tuple[str, ...] = ()
         try:
             swept = intake.unlink(closed)
-        except EncoderPinError as error:
-            logger.warning("files of finished jobs stay for now: {}", error)
         finally:
             self._post(Swept(nonces=swept))
 
@@ -178,12 +187,12 @@ class Dispatch:
             step = ledger.shift(offset, self._clock.boot(), CLOCK_TOLERANCE)
             if step:
                 logger.warning("the wall clock was stepped by {:.0f} s: due times are moved along", step / 1000)
-        if ledger.clamp(now, int(self._settings.lazy_pin_max_backoff * 1000) + CLOCK_TOLERANCE):
+        if ledger.clamp(now, int(max(self._settings.lazy_pin_max_backoff, SETTLE) * 1000) + CLOCK_TOLERANCE):
             logger.warning("jobs that were due later than LAZY_PIN_MAX_BACKOFF are tried now")
 
     def close(self) -> None:
         """Let the threads go."""
-        for pool in (self._attempt_pool, self._fallback_pool, self._side_pool):
+        for pool in (self._attempt_pool, self._fallback_pool, self._side_pool, self._tell_pool):
             pool.close()
 
     def _claim_attempts(self, ledger: Ledger, now: int) -> None:
@@ -225,7 +234,7 @@ class Dispatch:
         if pins:
             self._holding = True
             holder = self._holder
-            self._side_pool.submit(lambda: holder.hold(pins))
+            self._beside(lambda: holder.hold(pins))
 
     def _claim_releases(self, ledger: Ledger, now: int) -> None:
         if self._releaser is None or self._supernode is None or self._breaker.is_open or self._releasing:
@@ -233,7 +242,19 @@ class Dispatch:
         pins = ledger.releases(now, limit=16, again=RELEASE_AGAIN)
         if pins:
             self._releasing = True
-            self._side_pool.submit(lambda: self._release(pins))
+            self._beside(lambda: self._release(pins))
+
+    def _claim_sample(self, ledger: Ledger) -> None:
+        task = self._sample.task(ledger) if self._sample and not self._breaker.is_open else None
+        if task:
+            self._beside(task)
+
+    def _beside(self, task: Callable[[], None], *, pool: Pool | None = None) -> None:
+        """Do `task` in a thread beside the work; where there is no thread, in this one: flags must not stay set."""
+        try:
+            (pool or self._side_pool).submit(task)
+        except RuntimeError:
+            task()
 
     def _release(self, pins: list[LazyPin]) -> None:
         try:
@@ -249,8 +270,8 @@ class Dispatch:
 
     def _attempt(self, pin: LazyPin) -> None:
         if self._attempts is not None:
-            self._breaker.started()
             self._start(pin, self._attempts.run, attempt=True)
+            self._breaker.started()
 
     def _give_up(self, pin: LazyPin, now: int) -> None:
         self._in_flight[pin.key] = _InFlight(pin=pin, attempt=True)
@@ -269,4 +290,8 @@ class Dispatch:
             item.until = self._clock.steady() + limit
             work(pin)
 
-        (self._attempt_pool if attempt else self._fallback_pool).submit(run)
+        try:
+            (self._attempt_pool if attempt else self._fallback_pool).submit(run)
+        except RuntimeError:
+            del self._in_flight[pin.key]  # its lease ends by itself, and it is claimed again
+            raise

@@ -43,11 +43,12 @@ class Intake:
         self._alarms = alarms
         self._clock = clock
         self._doubtful: dict[str, float] = {}
+        self._stuck: set[str] = set()
 
     def take_in(self, ledger: Ledger) -> list[Submission]:
         """Index what arrived in `new/`; returns it. Raises StorageError, LedgerError."""
         taken: list[tuple[Path, Submission]] = []
-        for path in self._spool.arrivals(5 * AT_ONCE):  # some may be there that cannot be taken
+        for path in self._spool.arrivals(5 * AT_ONCE + len(self._stuck)):  # some may be there that cannot be taken
             submission = self._read(path)
             if submission is not None:
                 taken.append((path, submission))
@@ -58,14 +59,23 @@ class Intake:
             self._spool.move_to_open(taken)
         return [submission for _, submission in taken]
 
+    def waiting(self) -> bool:
+        """Whether a file waits in `new/` that may still be taken in. Raises StorageError."""
+        return any(path.name not in self._stuck for path in self._spool.arrivals(len(self._stuck) + 1))
+
     def sweep(self, ledger: Ledger) -> None:
         """Unlink the files of finished jobs. Raises StorageError, LedgerError."""
         if closed := ledger.closed_submissions():
             ledger.forget(self.unlink(closed))
 
     def unlink(self, closed: list[tuple[str, str]]) -> tuple[str, ...]:
-        """Unlink the files of these (key, nonce); returns the nonces. Raises StorageError."""
-        self._spool.close(f"{key}.{nonce}" for key, nonce in closed)
+        """Unlink the files of these (key, nonce); returns the nonces, none where the disk refuses."""
+        try:
+            self._spool.close(f"{key}.{nonce}" for key, nonce in closed)
+        except StorageError as error:
+            self._alarms.begin("sweep", f"files of finished jobs stay: {error}")
+            return ()
+        self._alarms.end("sweep", "files of finished jobs are removed again")
         return tuple(nonce for _, nonce in closed)
 
     def reconcile(self, ledger: Ledger) -> int:
@@ -77,15 +87,14 @@ class Intake:
         if count := ledger.agree(self._clock.wall()):
             logger.error("{} rows of the ledger {} contradicted others: damaged, and opened again", count, ledger.path)
         known = ledger.nonces()
-        found = {nonce: path for path in self._spool.opened() if (nonce := nonce_of(path.name))}
-        strange = [path for path in self._spool.opened() if nonce_of(path.name) is None]
-        unknown = [path for nonce, path in found.items() if nonce not in known]
+        names = self._spool.opened_names()
+        found = {nonce: name for name in names if (nonce := nonce_of(name))}
+        strange = [self._spool.open / name for name in names if nonce_of(name) is None]
+        unknown = [self._spool.open / name for nonce, name in found.items() if nonce not in known]
         lost = [nonce for nonce, closed in known.items() if not closed and nonce not in found]
         for start in range(0, len(unknown), AT_ONCE):
             self._reopen(ledger, unknown[start : start + AT_ONCE])
-        for nonce in lost:
-            key, body = ledger.body(nonce)
-            self._spool.restore(f"{key}.{nonce}", body)
+        lost = [nonce for nonce in lost if self._restore(ledger, nonce)]
         for path in strange:
             self._reject(path, "its name is not that of a job file, and it did not come through new/")
         self._say(len(unknown), len(lost))
@@ -95,6 +104,14 @@ class Intake:
     def _reopen(self, ledger: Ledger, paths: list[Path]) -> None:
         submissions = [submission for path in paths if (submission := self._read(path, grace=0.0))]
         ledger.ingest(submissions, self._clock.wall())
+
+    def _restore(self, ledger: Ledger, nonce: str) -> bool:
+        """Write a lost file again; False where another worker has finished its job meanwhile."""
+        if not ledger.is_open(nonce):
+            return False
+        key, body = ledger.body(nonce)
+        self._spool.restore(f"{key}.{nonce}", body)
+        return True
 
     def _say(self, unknown: int, lost: int) -> None:
         if unknown and lost:
@@ -108,18 +125,36 @@ class Intake:
         try:
             submission = self._spool.read(path)
         except FileNotFoundError:
+            self._taken(path)
             return None
         except StorageError as error:
-            self._alarms.begin(f"unreadable {path.name}", f"{error}; it is left in its place and tried again")
+            self._leave(path, error)
             return None
         except InvalidJobFile as error:
             if self._clock.steady() - self._doubtful.setdefault(path.name, self._clock.steady()) >= grace:
                 self._reject(path, str(error))
             return None
-        self._doubtful.pop(path.name, None)
+        self._taken(path)
         return submission
 
-    def _reject(self, path: Path, why: str) -> None:
+    def _taken(self, path: Path) -> None:
         self._doubtful.pop(path.name, None)
-        target = self._spool.reject(path, why)
+        self._stuck.discard(path.name)
+        self._alarms.end(f"stuck {path.name}", f"the job file {path} is dealt with")
+
+    def _leave(self, path: Path, error: StorageError) -> None:
+        """A file that can be neither read nor set aside holds up no other."""
+        self._stuck.add(path.name)
+        self._alarms.begin(f"stuck {path.name}", f"{error}; it is left in its place and tried again")
+
+    def _reject(self, path: Path, why: str) -> None:
+        try:
+            target = self._spool.reject(path, why)
+        except FileNotFoundError:
+            self._taken(path)  # another worker was quicker
+            return
+        except StorageError as error:
+            self._leave(path, error)
+            return
+        self._taken(path)
         logger.error("REJECTED the job file {}: {}; it is kept as {}", path.name, why, target)

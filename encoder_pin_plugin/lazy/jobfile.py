@@ -23,6 +23,8 @@ from encoder_pin_plugin.nodes.cid import canonical
 MAX_BYTES = 64 * 1024
 """A job file is some 300 bytes; a larger one is no job."""
 
+_MOST = MAX_BYTES - 100
+
 _SEAL = re.compile(rb',"sha256":"([0-9a-f]{64})"}\n?\Z')
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{16})")
 
@@ -102,11 +104,17 @@ def _sealed(job: CompletedJob) -> bytes:
     }
     if job.flags:
         fields |= {"flags": list(job.flags), "raw": dict(job.raw)}
-    text = json.dumps(fields, separators=(",", ":")).encode()
-    if len(text) > MAX_BYTES - 100:
-        fields["raw"] = {name: value[:1000] for name, value in job.raw.items()}
-        text = json.dumps(fields, separators=(",", ":")).encode()
+    text = _json(fields)
+    for length in (1000, 100):
+        if len(text) > _MOST:
+            cut = {str(name)[:100]: str(value)[:length] for name, value in [*job.raw.items()][:10]}
+            fields |= {"flags": [str(flag)[:length] for flag in job.flags[:10]], "raw": cut}
+            text = _json(fields)
     return text[:-1] + b',"sha256":"' + hashlib.sha256(text).hexdigest().encode() + b'"}\n'
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), default=str).encode()
 
 
 def _fields(body: bytes) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import Reason
 
 if TYPE_CHECKING:
     from encoder_hookspecs.events import CompletedJob
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LARGE_MB = 1000.0
 """MB from which a job goes into the lane that leaves room for smaller ones."""
@@ -93,9 +95,9 @@ class Step:
 
 def to_ms(moment: datetime) -> int:
     """Wall-clock milliseconds of a timezone-aware moment."""
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def to_moment(ms: int) -> datetime:
     """The moment of wall-clock milliseconds."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=ms)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -33,30 +34,40 @@ class Pool:
         self._lock = threading.Lock()
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Run `task` on one of the threads. Raises RuntimeError where the interpreter starts no threads any more."""
+        """Run `task` on one of the threads. Raises RuntimeError where there is none and none can be started."""
         with self._lock:
+            start = self._busy >= self._started and self._started < self._size
+            if start and not self._start() and self._started == 0:
+                raise RuntimeError(
+                    f"no thread can be started for {self._name}: has the system reached a limit of threads?"
+                )
             self._busy += 1
-            start = self._busy > self._started and self._started < self._size
-            self._started += start
-        if start:
-            self._start()
-        self._tasks.put(task)
+            self._tasks.put(task)
 
     def abandon(self) -> None:
         """One thread hangs in a task that is given up: another one takes its place, at once, for tasks may wait."""
         with self._lock:
             self._size += 1
-            self._started += 1
             self._busy -= 1
-        self._start()
+            self._start()
 
     def close(self) -> None:
-        """End the threads as they become idle."""
+        """Begin nothing more; the threads end as they become idle."""
+        with suppress(queue.Empty):
+            while True:
+                self._tasks.get_nowait()
         for _ in range(self._started):
             self._tasks.put(None)
 
-    def _start(self) -> None:
-        threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+    def _start(self) -> bool:
+        """Start a thread where the system has one to give; a later task tries again where it has none."""
+        try:
+            threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+        except RuntimeError as error:
+            logger.warning("{} has {} threads: {}", self._name, self._started, error)
+            return False
+        self._started += 1
+        return True
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

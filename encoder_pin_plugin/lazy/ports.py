@@ -65,13 +65,13 @@ class Outcome:
         step: what becomes of the job.
         asked: whether the supernode was asked at all, so that the breaker learns from it.
         reason: why it failed, None for success.
-        after: what is to be done once the step is committed.
+        before: what is to be told before the step is committed, so that a crash in between tells it again.
     """
 
     step: Step
     asked: bool = False
     reason: Reason | None = None
-    after: Callable[[], None] | None = field(default=None, compare=False)
+    before: Callable[[], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

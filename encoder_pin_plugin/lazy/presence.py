@@ -38,9 +38,14 @@ class Presence:
             self._lock.acquire(timeout=5)  # who looks whether we live holds it for an instant
 
     def touch(self) -> None:
-        """Show that the worker's loop turns."""
-        with suppress(OSError):
+        """Show that the worker's loop turns; where somebody has deleted the file, there is a new one."""
+        try:
             os.utime(self._folder / self.name)
+        except FileNotFoundError:
+            self._lock.release()
+            self.begin()
+        except OSError:
+            return  # the lock says the same
 
     def end(self) -> None:
         """Leave."""
@@ -55,14 +60,7 @@ class Presence:
 
 def live_workers(data_dir: Path) -> list[str]:
     """The names of the workers that live, found by trying their locks; dead ones' files are removed."""
-    alive = []
-    for path in _files(data_dir):
-        if _alive(path):
-            alive.append(path.name)
-        else:
-            with suppress(OSError):
-                path.unlink()
-    return alive
+    return [path.name for path in _files(data_dir) if _alive(path, tidy=True)]
 
 
 def seems_alive(data_dir: Path) -> bool:
@@ -82,7 +80,8 @@ def _files(data_dir: Path) -> list[Path]:
         return []
 
 
-def _alive(path: Path) -> bool:
+def _alive(path: Path, *, tidy: bool = False) -> bool:
+    """Whether somebody holds the lock; `tidy` removes the file of one who does not, while nobody else can take it."""
     if not path.exists():
         return False
     lock = _lock(path)
@@ -92,6 +91,9 @@ def _alive(path: Path) -> bool:
         return True
     except OSError:
         return True  # unknown is not dead
+    if tidy:
+        with suppress(OSError):
+            path.unlink()
     lock.release()
     return False
 

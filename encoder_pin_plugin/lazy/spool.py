@@ -13,6 +13,7 @@ import os
 import shlex
 import time
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 _FOLDERS = ("tmp", "new", "open", "rejected")
 _LEFT_BEHIND = 600.0
 """Seconds after which a file in tmp/ has no writer any more."""
+
+_LONGEST_NAME = 120
+"""Bytes that are kept of a rejected file's name, so that there is room for what is put to it."""
 
 _NO_JOB = {errno.ELOOP: "it is a symbolic link", errno.EINVAL: "it is no regular file", errno.EISDIR: "it is a folder",
            errno.EFBIG: f"it is larger than {MAX_BYTES} bytes: a job file is a small JSON object",
@@ -70,6 +74,10 @@ class Spool:
     def opened(self) -> list[Path]:
         """All files in `open/`. Raises StorageError."""
         return self._list(self.open, None)
+
+    def opened_names(self) -> list[str]:
+        """The names of all files in `open/`: a fifth of the time that paths take. Raises StorageError."""
+        return list(self._names(self.open, None))
 
     def rejects(self) -> list[Path]:
         """All files that were set aside. Raises StorageError."""
@@ -117,13 +125,26 @@ class Spool:
             durable.fsync_folder(self.open)
 
     def reject(self, path: Path, why: str) -> Path:
-        """Set the file at `path` aside with the reason beside it, durably. Raises StorageError."""
-        target = self.rejected / path.name
+        """Set the file at `path` aside with the reason beside it, durably.
+
+        Raises: StorageError; FileNotFoundError where it is gone, another worker took it.
+        """
+        name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME]).removesuffix(".why")
+        target = self.rejected / name
         while os.path.lexists(target):
-            target = target.with_name(f"{path.name}.{os.urandom(3).hex()}")
-        with durable.storage_errors("set aside the job file", path):
-            durable.replace_file(target.with_name(f"{target.name}.why"), f"{why}\n".encode("utf-8", "replace"))
-            durable.move(path, target)
+            target = target.with_name(f"{name}.{os.urandom(3).hex()}")
+        reason = target.with_name(f"{target.name}.why")
+        try:
+            with durable.storage_errors("set aside the job file", path):
+                durable.replace_file(reason, f"{why}\n".encode("utf-8", "replace"))
+                durable.move(path, target)
+        except StorageError:
+            if not os.path.lexists(target):
+                with suppress(OSError):
+                    reason.unlink()
+            if not os.path.lexists(path):
+                raise FileNotFoundError(path) from None
+            raise
         return target
 
     def why(self, path: Path) -> str:
@@ -135,11 +156,14 @@ class Spool:
 
     def recover_unfinished(self) -> None:
         """See to files that a killed writer left in `tmp/`: a whole one becomes a submission, a torn one, which was
-        never acknowledged, goes. Raises StorageError."""
+        never acknowledged, goes; what cannot be seen to stays. Raises StorageError where `tmp/` cannot be listed."""
         for path in self._list(self.tmp, None):
-            with suppress(FileNotFoundError):
-                if abs(time.time() - path.lstat().st_mtime) > _LEFT_BEHIND:
-                    self._recover(path)
+            try:
+                with suppress(FileNotFoundError):
+                    if abs(time.time() - path.lstat().st_mtime) > _LEFT_BEHIND:
+                        self._recover(path)
+            except StorageError as error:
+                logger.warning("{}; it stays where it is", error)
 
     def _recover(self, path: Path) -> None:
         try:
@@ -180,20 +204,14 @@ class Spool:
         )
 
     def _list(self, folder: Path, limit: int | None) -> list[Path]:
-        with durable.storage_errors("list", folder):
-            try:
-                return list(self._entries(folder, limit))
-            except FileNotFoundError:
-                return []
+        return [folder / name for name in self._names(folder, limit)]
 
     @staticmethod
-    def _entries(folder: Path, limit: int | None) -> Iterator[Path]:
-        with os.scandir(folder) as entries:
-            for count, entry in enumerate(entries):
-                if limit is not None and count >= limit:
-                    return
+    def _names(folder: Path, limit: int | None) -> Iterator[str]:
+        with durable.storage_errors("list", folder), suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in islice(entries, limit):
                 if not entry.name.startswith("."):
-                    yield folder / entry.name
+                    yield entry.name
 
 
 def _submit_command(job: CompletedJob) -> str:

@@ -108,10 +108,11 @@ def submission_row(submission: Submission) -> tuple[str, str, bytes]:
 
 def step_row(step: Step, now: int) -> dict[str, object]:
     """What `STEP` writes, and the lease that it insists on."""
+    error = None if step.error is None else step.error.encode("utf-8", "replace").decode()  # a node's, or a path's
     return {
         "key": step.pin.key, "owner": step.pin.owner, "epoch": step.pin.epoch, "state": step.state,
         "next_at": step.next_at, "attempts": step.attempts, "tries": step.tries, "fallbacks": step.fallbacks,
-        "first_tried_at": step.first_tried_at, "reason": step.reason, "error": step.error, "line": step.line,
+        "first_tried_at": step.first_tried_at, "reason": step.reason, "error": error, "line": step.line,
         "closed_at": now if step.state.final else None, "now": now,
     }  # fmt: skip
 

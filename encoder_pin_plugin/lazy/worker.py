@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from loguru import logger
 
 from encoder_pin_plugin.alarms import Alarms
 from encoder_pin_plugin.clock import SystemClock
-from encoder_pin_plugin.errors import EncoderPinError
+from encoder_pin_plugin.errors import EncoderPinError, LedgerError, StorageError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.attempt import Attempts
 from encoder_pin_plugin.lazy.dispatch import Dispatch
@@ -50,8 +51,7 @@ POLL = 1.0
 """Seconds after which other processes' job files and due times are looked for."""
 
 GATHER = 0.1
-"""Seconds for which results may gather, so that a transaction writes many: each makes the disk wait four times, and
-Kubo with it where it uses the same disk."""
+"""Seconds for which results may gather, so that a transaction writes many: each keeps Kubo's disk waiting as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Worker:
         self._due: dict[str, float] = {}
         self._patience = 30.0
         self._exhausted: set[str] = set()
-        self._more = False
+        self._more = self._begun = False
         self._dispatch = self._make_dispatch(nodes, decisions)
 
     def _make_dispatch(self, nodes: Nodes, decisions: Decisions) -> Dispatch:
@@ -134,8 +134,6 @@ class Worker:
             How many jobs are still open.
         """
         try:
-            self._presence.begin()
-            self._decisions.begin()
             while not self._stop.is_set():
                 self._turn()
                 if drain and self._drained():
@@ -149,23 +147,58 @@ class Worker:
     def _turn(self) -> None:
         """One round; whatever fails in it is said, and tried again in the next."""
         try:
+            self._live()
             ledger = self._opened()
             self._keep_house(ledger)
-            self._more = len(self._intake.take_in(ledger)) == AT_ONCE
+            self._take_in(ledger)
             self._write_down(ledger)
             self._dispatch.claim(ledger)
-        except EncoderPinError as error:
-            self._alarms.begin("worker", f"the worker cannot go on for now: {error}")
-            self._stop.wait(POLL)
+            self._every(3600.0, "check", lambda: ledger.check(whole=True))
         except sqlite3.DatabaseError as error:
             self._close_ledger()
-            if schema.is_damaged(error):
-                schema.set_aside(self._path, str(error))
-            else:
-                self._alarms.begin("worker", f"the ledger {self._path} cannot be used: {error}")
-            self._stop.wait(POLL)
+            self._repair(error)
+        except Exception as error:  # noqa: BLE001 - nothing may end the one thread that all jobs depend on
+            self._cannot_go_on(error)
         else:
             self._alarms.end("worker", "the worker goes on")
+
+    def _live(self) -> None:
+        """Show that there is a worker. Raises StorageError."""
+        if not self._begun:
+            self._presence.begin()
+            self._decisions.begin()
+            self._begun = True
+        self._every(5.0, "presence", self._presence.touch)
+
+    def _take_in(self, ledger: Ledger) -> None:
+        """Take job files in; where their folders cannot be used, work on the jobs that are known."""
+        self._more = False
+        try:
+            self._more = len(self._intake.take_in(ledger)) == AT_ONCE
+        except StorageError as error:
+            self._alarms.begin("intake", f"job files cannot be taken in for now: {error}")
+        else:
+            self._alarms.end("intake", "job files are taken in again")
+
+    def _repair(self, error: sqlite3.DatabaseError) -> None:
+        """Set a damaged ledger aside; another trouble with it is said, and may pass."""
+        trouble: Exception = LedgerError(f"the ledger {self._path} cannot be used: {error}")
+        if schema.is_damaged(error):
+            try:
+                schema.set_aside(self._path, str(error))
+            except OSError as refused:
+                trouble = LedgerError(f"{self._path} is damaged ({error}), and cannot be set aside: {refused}")
+            else:
+                self._stop.wait(POLL)
+                return
+        self._cannot_go_on(trouble)
+
+    def _cannot_go_on(self, error: Exception) -> None:
+        what = str(error) if isinstance(error, EncoderPinError) else f"{type(error).__name__}: {error}"
+        self._alarms.begin("worker", f"the worker cannot go on for now, and tries again: {what}")
+        if not isinstance(error, EncoderPinError):
+            logger.opt(exception=error).debug("where that came from")
+        self._stop.wait(POLL)
 
     def _pause(self) -> None:
         if self._more:
@@ -195,6 +228,7 @@ class Worker:
             try:
                 ledger.check()
                 self._intake.reconcile(ledger)
+                self._due["reconcile"] = self._clock.steady()
             except BaseException:
                 ledger.close()
                 raise
@@ -210,11 +244,10 @@ class Worker:
     def _keep_house(self, ledger: Ledger) -> None:
         self._every(1.0, "clock", lambda: self._dispatch.mind_the_clock(ledger))
         self._every(1.0, "sweep", lambda: self._dispatch.sweep(ledger, self._intake))
-        self._every(5.0, "presence", lambda: self._take_over(ledger))
+        self._every(5.0, "others", lambda: self._take_over(ledger))
         self._every(30.0, "leases", lambda: self._dispatch.renew(ledger))
         self._every(10.0, "rounds", lambda: self._rounds.walk(ledger))
         self._every(3600.0, "reconcile", lambda: self._intake.reconcile(ledger))
-        self._every(3600.0, "check", lambda: ledger.check(whole=True))
 
     def _every(self, seconds: float, name: str, do: Callable[[], object]) -> None:
         now = self._clock.steady()
@@ -223,7 +256,6 @@ class Worker:
             do()
 
     def _take_over(self, ledger: Ledger) -> None:
-        self._presence.touch()
         for name in self._presence.dead(ledger.owners()):
             count = ledger.release(name)
             logger.warning("worker {} is gone: its {} jobs in flight are taken over", name, count)
@@ -231,7 +263,12 @@ class Worker:
     def _write_down(self, ledger: Ledger) -> None:
         while not self._posted.empty():
             result = self._posted.get()
-            (self._outcomes if isinstance(result, Outcome) else self._notes).append(result)  # type: ignore[arg-type]
+            if not isinstance(result, Outcome):
+                self._notes.append(result)
+            elif result.before is not None:
+                self._dispatch.tell(result)
+            else:
+                self._outcomes.append(result)
         if self._outcomes:
             done = {step.pin.key for step in ledger.commit((it.step for it in self._outcomes), self._clock.wall())}
             outcomes, self._outcomes = self._outcomes, []
@@ -242,19 +279,24 @@ class Worker:
             del self._notes[0]
 
     def _learn(self, outcome: Outcome, *, written: bool) -> None:
-        self._dispatch.ended(outcome.step.pin.key)
-        if outcome.asked and outcome.reason is None and self._breaker.succeeded():
-            self._alarms.end("supernode", "the supernode answers again")
-        if outcome.asked and outcome.reason is not None and self._breaker.failed(outcome.reason, self._clock.steady()):
-            self._alarms.begin(
-                "supernode", f"the supernode is taken to be down ({outcome.reason}): {outcome.step.error}"
-            )
+        self._dispatch.ended(outcome.step.pin)
+        if outcome.asked:
+            self._mind_the_supernode(outcome)
         if not written:
             logger.warning("the result for job {} came too late: another worker has it", outcome.step.pin.job.job_id)
-        elif outcome.after is not None:
-            self._dispatch.tell(outcome.after)
         if self._is_exhausted(outcome.step):
             self._exhausted.add(outcome.step.pin.key)
+
+    def _mind_the_supernode(self, outcome: Outcome) -> None:
+        if outcome.reason is None:
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed(outcome.reason, self._clock.steady())
+        if not self._breaker.is_open:
+            self._alarms.end("supernode", "the supernode answers again")
+        elif outcome.reason is not None:
+            text = f"the supernode is taken to be down ({outcome.reason}): {outcome.step.error}"
+            self._alarms.begin("supernode", text)
 
     def _is_exhausted(self, step: Step) -> bool:
         """Whether a job has failed its fallback, or has used up its attempts and may not fall back."""
@@ -268,34 +310,51 @@ class Worker:
         self._wake.set()
 
     def _drained(self) -> bool:
-        if self._ledger is None or self._dispatch.busy or not self._posted.empty() or self._spool.arrivals(1):
-            return False
-        limit = len(self._exhausted) + 1
-        open_jobs = self._ledger.read("SELECT key FROM job WHERE closed_at IS NULL LIMIT ?", (limit,))
-        return all(row["key"] in self._exhausted for row in open_jobs)
+        with suppress(EncoderPinError, sqlite3.Error):
+            if self._ledger is None or not self._posted.empty() or self._intake.waiting():
+                return False
+            if self._hopeless:
+                return not self._dispatch.busy
+            limit = len(self._exhausted) + 1
+            open_jobs = self._ledger.read("SELECT key FROM job WHERE closed_at IS NULL LIMIT ?", (limit,))
+            return all(row["key"] in self._exhausted for row in open_jobs)
+        return False
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether nothing may fall back, and there is no supernode, or it is down."""
+        return not self._settings.enable_local_fallback and (self._breaker.is_open or not self._dispatch.attempts)
 
     def _finish(self) -> None:
         until = self._clock.steady() + self._patience
         while self._dispatch.busy and self._clock.steady() < until:
             self._wake.wait(0.1)
             self._wake.clear()
-            with suppress(EncoderPinError, sqlite3.Error):
-                self._write_down(self._opened())
-        with suppress(EncoderPinError, sqlite3.Error):
+            with suppress(Exception):
+                ledger = self._opened()
+                self._write_down(ledger)
+                self._every(30.0, "leases", partial(self._dispatch.renew, ledger))
+        with suppress(Exception):  # what is not written down now is found out again at the next start
             ledger = self._opened()
             self._write_down(ledger)
             self._intake.sweep(ledger)
 
     def _open_jobs(self) -> int:
-        with suppress(EncoderPinError, sqlite3.Error):
-            return int(self._opened().read("SELECT count(*) FROM job WHERE closed_at IS NULL")[0][0])
-        return len(self._spool.opened())
+        """How many are left, those that could not be taken in included; by their files where the ledger is closed."""
+        with suppress(EncoderPinError, sqlite3.Error, OSError):
+            indexed = int(self._opened().read("SELECT count(*) FROM job WHERE closed_at IS NULL")[0][0])
+            return indexed + len(self._spool.arrivals(10_000))
+        with suppress(EncoderPinError):
+            return max(1, len(self._spool.opened()) + len(self._spool.arrivals(10_000)))
+        return 1
 
     def _leave(self) -> None:
-        with suppress(EncoderPinError, sqlite3.Error):
-            if self._ledger is not None:
-                self._ledger.release(self._presence.name)
-        self._close_ledger()
-        self._dispatch.close()
-        self._presence.end()
-        self._stopped.set()
+        try:
+            with suppress(EncoderPinError, sqlite3.Error):
+                if self._ledger is not None:
+                    self._ledger.release(self._presence.name)
+            self._close_ledger()
+            self._dispatch.close()
+            self._presence.end()
+        finally:
+            self._stopped.set()

@@ -1,8 +1,8 @@
 """One at a time for each CID on the local node: pin, proof, append and unpin exclude each other across all processes.
 
 Without it, one job could unpin a CID between another job's proof and its line in the archive. The locks are files of
-one data folder, a fixed number of them: CIDs that share one wait for each other, which costs little and never deadlocks,
-because several are always taken in the same order.
+one data folder, a fixed number of them: CIDs that share one wait for each other, which costs little and never
+deadlocks, because several are always taken in the same order.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ class Exclusion:
     def _stripe(self, stripe: int, timeout: float) -> Iterator[None]:
         path = self._folder / f"cid-{stripe:02x}.lock"
         lock = FileLock(path, timeout=timeout, mode=durable.FILE_MODE, fallback_to_soft=False, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise LockBusy(f"{path} is held by another worker or command for more than {timeout:.0f} s") from error
+        with durable.storage_errors("lock", path):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise LockBusy(f"{path} is held by another worker or command for more than {timeout:.0f} s") from error
         try:
             yield
         finally:
