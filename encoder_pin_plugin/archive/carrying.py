@@ -47,8 +47,8 @@ UNKNOWN_MB = 8.0
 SWITCH_AFTER = 30.0
 """Seconds without progress after which a pull is tried as a push, where that is possible."""
 
-STUCK = frozenset({Reason.STALLED, Reason.TIMEOUT, Reason.CONTENT_MISSING, Reason.CUT})
-"""A pull that ends like this may do better as a push."""
+STUCK = frozenset({Reason.STALLED, Reason.TIMEOUT, Reason.CONTENT_MISSING, Reason.CUT, Reason.NOT_ALLOWED})
+"""A pull that ends like this may do better as a push, and the other way round."""
 
 
 class Transfer(enum.StrEnum):
@@ -67,7 +67,7 @@ class Carrier:
         target: where to.
         local: the node that has the content; None where nothing of the encoder can be reached.
         transfer: who moves the bytes; never AUTO, see `choose`.
-        switch: whether a pull that is stuck is tried again as a push.
+        switch: whether what is stuck one way is tried the other way.
         limits: of one CID.
         meeting: introduces the nodes again now and then; None where that does not help.
         origins: where the content is, for targets that take such hints.
@@ -103,17 +103,17 @@ class Carrier:
 
     def carry(self, items: Sequence[Item]) -> Carried:
         """Have the target pin `items`. Never raises for what a node answers."""
-        if self.transfer is Transfer.PUSH:
-            return self._push_all(items)
-        if self.meeting is not None:
-            self.meeting.again()
-        carried = self._pull_all(items)
-        if self.switch:
-            stuck = [item for item in items if _is_stuck(carried[item.cid])]
-            carried |= self._push_all(stuck) if stuck else {}
+        ways = [self._pull_all, self._push_all]
+        first, second = reversed(ways) if self.transfer is Transfer.PUSH else ways
+        carried = first(items)
+        stuck = [item for item in items if _is_stuck(carried[item.cid])] if self.switch else []
+        for cid, error in (second(stuck) if stuck else {}).items():
+            carried[cid] = _both(carried[cid], error)
         return carried
 
     def _pull_all(self, items: Sequence[Item]) -> Carried:
+        if self.meeting is not None:
+            self.meeting.again()
         limits = replace(self.limits, stall=min(self.limits.stall, SWITCH_AFTER)) if self.switch else self.limits
         target = self.target
         if isinstance(target, ClusterNode):
@@ -181,6 +181,15 @@ class Meeting:
 
 def _is_stuck(error: EncoderPinError | None) -> bool:
     return isinstance(error, NodeError) and error.reason in STUCK
+
+
+def _both(first: EncoderPinError | None, second: EncoderPinError | None) -> EncoderPinError | None:
+    """What to say where neither way did it."""
+    if second is None:
+        return None
+    reasons = [error.reason for error in (first, second) if isinstance(error, NodeError)]
+    reason = Reason.CONTENT_MISSING if Reason.CONTENT_MISSING in reasons else reasons[-1]
+    return NodeError(f"{second}; before that: {first}", reason)
 
 
 def _meta(item: Item) -> dict[str, str]:
