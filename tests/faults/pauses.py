@@ -2,7 +2,7 @@
 
 A process may be stopped for longer than its lease (a debugger, a laptop's lid, a hypervisor). When it goes on it still
 believes that the job is its own: what it writes then must have no effect. The supernode is down for the first worker
-and up for the second, so that the two come to different ends.
+and up for the second, so that the two come to different ends. Likewise a compaction, while another process appends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.actors import Place, place_at
@@ -19,20 +20,27 @@ from tests.faults.kills import judge, look, raise_nodes, report
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.stepping import Point, pause_at, points_of
 
-NAMES = ("retry", "fallback")
+SECONDS: dict[str, tuple[str, dict[str, object]]] = {
+    "retry": ("tests.faults.actors:recover", {"watched": True}),
+    "fallback": ("tests.faults.actors:recover", {"watched": True}),
+    "compaction": ("tests.faults.scenarios:finish", {"name": "append"}),
+}
+"""What is frozen -> what another process does meanwhile."""
 
 PAUSE = 1.0
 """Seconds: three leases, and time enough for the second worker, unless the first one holds a lock that it needs."""
 
 
-def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> RigReport:
+def run(
+    seed: int, count: int, say: Say, *, names: Sequence[str] = tuple(SECONDS), planted: tuple[str, ...] = ()
+) -> RigReport:
     """Freeze a worker `count` times, each at another changing system call while there are so many."""
     dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
     with (
         scratch("pauses", memory=True, keep=lambda: not all(it.clean for it in verdicts)) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
-        work = [(name, point) for name in NAMES for point in _points(server, folder, name)]
+        work = [(name, point) for name in names for point in _points(server, folder, name)]
         dice.shuffle(work)
         for number, (name, point) in enumerate(work[:count]):
             verdict, seconds = _pause(server, folder / f"{name}-{number}", folder / name, name, point)
@@ -40,6 +48,8 @@ def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> Ri
             healed.append(seconds)
             if number % 50 == 49 or not verdict.clean:
                 say(f"{number + 1} pauses {'; '.join(verdict.problems()[:2])}")
+            if planted and not verdict.clean:
+                break  # seen: that was the question
     return report("pauses beyond the lease", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
 
 
@@ -54,7 +64,7 @@ def _pause(server: ForkServer, root: Path, template: Path, name: str, point: Poi
     shutil.copytree(template, root, symlinks=True)
     place = place_at(str(root))
     child = server.start("tests.faults.scenarios:act", name=name, root=str(root))
-    second = _Second(server, place)
+    second = _Second(server, place, name)
     pause_at(child, point, PAUSE, second.take_over)
     child.result(60)
     second.wait()
@@ -69,16 +79,17 @@ def _pause(server: ForkServer, root: Path, template: Path, name: str, point: Poi
 
 
 class _Second:
-    """The worker that takes over."""
+    """The process that goes on meanwhile."""
 
-    def __init__(self, server: ForkServer, place: Place) -> None:
+    def __init__(self, server: ForkServer, place: Place, name: str) -> None:
         self._server = server
         self._place = place
+        self._call, self._arguments = SECONDS[name]
 
     def take_over(self) -> None:
-        """Start it, and give it time to end the jobs."""
+        """Start it, and give it time to end."""
         raise_nodes(self._place)
-        self._child = self._server.start("tests.faults.actors:recover", root=str(self._place.root), watched=True)
+        self._child = self._server.start(self._call, root=str(self._place.root), **self._arguments)
         end = time.monotonic() + 0.8 * PAUSE
         while self._child.poll() is None and time.monotonic() < end:
             time.sleep(0.005)

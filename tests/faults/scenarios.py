@@ -225,6 +225,6 @@ SCENARIOS: dict[str, Scenario] = {
     "fallback, new archive": Scenario(prepare=_one_waits_down, act=_fall_back),
     "fallback": Scenario(prepare=_archive_of("old-1", "old-2"), act=_fall_back),
     "fallback, torn tail": Scenario(prepare=_torn_archive, act=_fall_back, torn_tail=True),
-    "compaction": Scenario(prepare=_migrated, act=_compact),
+    "compaction": Scenario(prepare=_pinned_locally(_migrated), act=_compact),
     "repair": Scenario(prepare=_damaged_archive, act=_repair, damaged=True, again=True),
 }

@@ -26,14 +26,14 @@ CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
     "acknowledged before written": (kills.run, 1000),
     "done before appended": (kills.run, 1000),
     "claim believed": (kills.run, 1000),
-    "no archive lock": (kills.run, 2000),
+    "no archive lock": (partial(pauses.run, names=["compaction"]), 100),
     "name before content": (_stepping("intake"), 1000),
     "unlinked before ingested": (_stepping("retry, new ledger"), 1000),
     "unlinked before committed": (_stepping("pinned"), 1000),
     "append without healing": (_stepping("append, torn tail"), 1000),
     "append without looking": (_stepping("append"), 1000),
     "line in two writes": (_stepping("append, new archive"), 1000),
-    "lease not checked": (pauses.run, 400),
+    "lease not checked": (partial(pauses.run, names=["retry"]), 200),
 }
 """Planted bug -> the rig that must see it, and within how many faults."""
 

@@ -1,0 +1,139 @@
+"""`make prove`: break everything that can break, and count what was lost. One table, with the commit, also in a file.
+
+    python -m tests.faults.prove [--size small|full] [--out FILE] [--only NAME ...] [--seed N]
+
+`RIGS` is the one place where a rig registers: a name, a module with `run(seed, count, say) -> RigReport`, and how often
+it breaks something in a small and in a full run. `PROVE_SIZE` gives the size as well. A rig that cannot run here (no
+root, no such tool) is listed as left out, with the reason. Exit status 1 where anything was lost, doubled or torn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.faults.rig import ROOT, Missing, RigReport, Say, fresh_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rig:
+    """A rig, and how much of it.
+
+    Args:
+        module: below `tests.faults`; its `run` is called.
+        small, full: the count it is given.
+    """
+
+    module: str
+    small: int
+    full: int
+
+
+RIGS: dict[str, Rig] = {
+    "kills": Rig(module="kills", small=500, full=10_000),
+    "syscalls": Rig(module="syscalls", small=300, full=100_000),
+    "pauses": Rig(module="pauses", small=50, full=500),
+    "power cuts": Rig(module="powercuts", small=80, full=1_000),
+    "planted bugs": Rig(module="self_test", small=100, full=100),
+}
+
+OUT = ROOT / "demo" / "proof.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One line of the table."""
+
+    row: RigReport
+    seconds: float
+    left_out: str = ""
+    failed: str = ""
+
+
+def main() -> int:
+    """Run the rigs, print the table, write it down."""
+    options = _options()
+    seed = options.seed if options.seed is not None else fresh_seed()
+    print(f"seed {seed}, size {options.size}", flush=True)
+    outcomes = [prove(name, getattr(RIGS[name], options.size), seed) for name in options.only or RIGS]
+    text = table(outcomes, size=options.size, seed=seed)
+    print(text)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text)
+    return 0 if all(outcome.row.clean and not outcome.failed for outcome in outcomes) else 1
+
+
+def prove(name: str, count: int, seed: int) -> Outcome:
+    """Run one rig; whatever happens in it, the others have their turn."""
+    began = time.monotonic()
+    say = _sayer(name)
+    try:
+        row = importlib.import_module(f"tests.faults.{RIGS[name].module}").run(seed, count, say)
+    except Missing as missing:
+        say(f"LEFT OUT: {missing}")
+        return Outcome(row=RigReport(fault=name, tried=0), seconds=time.monotonic() - began, left_out=str(missing))
+    except Exception as error:  # noqa: BLE001 - a broken rig is a line of the table, not the end of it
+        say(f"THE RIG FAILED: {error!r}")
+        return Outcome(row=RigReport(fault=name, tried=0), seconds=time.monotonic() - began, failed=repr(error))
+    return Outcome(row=row, seconds=time.monotonic() - began)
+
+
+def table(outcomes: list[Outcome], *, size: str, seed: int) -> str:
+    """The table in Markdown."""
+    lines = [
+        f"Commit {_commit()}, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, Linux"
+        + f" {platform.release()}, `python -m tests.faults.prove --size {size} --seed {seed}`",
+        "",
+        "| fault | tried | lost | doubled | torn | healed in | took |",
+        "|---|--:|--:|--:|--:|---|--:|",
+    ]
+    for outcome in outcomes:
+        row = outcome.row
+        if outcome.left_out or outcome.failed:
+            lines.append(f"| {row.fault} | {'left out' if outcome.left_out else 'FAILED'} | | | | | |")
+        else:
+            lines.append(
+                f"| {row.fault} | {row.tried:,} | {row.lost} | {row.doubled} | {row.torn} | {row.healed_in} |"
+                f" {outcome.seconds:.0f} s |"
+            )
+    return "\n".join([*lines, "", *_notes(outcomes), ""])
+
+
+def _notes(outcomes: list[Outcome]) -> list[str]:
+    notes = []
+    for outcome in outcomes:
+        texts = dict.fromkeys((*outcome.row.notes, *filter(None, (outcome.left_out, outcome.failed))))
+        notes += [f"- {outcome.row.fault}: {text}" for text in texts]
+    return notes
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.prove", description=__doc__)
+    parser.add_argument("--size", choices=["small", "full"], default=os.environ.get("PROVE_SIZE", "full"))
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--only", nargs="+", choices=list(RIGS), metavar="NAME")
+    parser.add_argument("--seed", type=int)
+    return parser.parse_args()
+
+
+def _sayer(name: str) -> Say:
+    return lambda text: print(f"{datetime.now(UTC):%H:%M:%S} {name}: {text}", flush=True)
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""The table of `make prove`: one line for each rig, whatever becomes of it, and an exit status that can be trusted."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import pytest
+
+from tests.faults import prove
+from tests.faults.rig import Missing, RigReport
+
+
+def _plain_rig(monkeypatch: pytest.MonkeyPatch, result: RigReport | Exception) -> prove.Outcome:
+    def run(seed: int, count: int, say: object) -> RigReport:
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    module = ModuleType("rig")
+    module.__dict__["run"] = run
+    monkeypatch.setattr(importlib, "import_module", lambda name: module)
+    return prove.prove("kills", 1, 1)
+
+
+def test_every_registered_rig_can_be_run() -> None:
+    for rig in prove.RIGS.values():
+        assert callable(importlib.import_module(f"tests.faults.{rig.module}").run)
+        assert 0 < rig.small <= rig.full
+
+
+def test_a_row_says_what_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = _plain_rig(monkeypatch, RigReport(fault="a fault", tried=1234, lost=2, notes=("seed 7",)))
+    text = prove.table([outcome], size="small", seed=7)
+    assert "| a fault | 1,234 | 2 | 0 | 0 |" in text
+    assert "- a fault: seed 7" in text
+    assert not outcome.row.clean
+
+
+def test_a_rig_that_cannot_run_here_is_counted_as_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = _plain_rig(monkeypatch, Missing("strace is not on this machine"))
+    text = prove.table([outcome], size="small", seed=7)
+    assert "| kills | left out |" in text
+    assert "strace is not on this machine" in text
+
+
+def test_a_rig_that_breaks_is_a_failure_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = _plain_rig(monkeypatch, RuntimeError("a child ended"))
+    assert outcome.failed
+    assert "| kills | FAILED |" in prove.table([outcome], size="small", seed=7)
