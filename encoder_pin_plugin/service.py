@@ -50,6 +50,7 @@ class Service:
         self._worker_pid = 0
         self._said_no_worker = -REPEAT
         self._clock = SystemClock()
+        self._process = os.getpid()
 
     @cached_property
     def settings(self) -> Settings:
@@ -83,9 +84,9 @@ class Service:
         """The supernode: a Cluster or a Kubo node; None where none is configured."""
         settings = self.settings
         if settings.use_cluster_for_pins and settings.ipfs_cluster_endpoint:
-            from encoder_pin_plugin.nodes.cluster import ClusterNode
+            from encoder_pin_plugin.nodes.targets import open_node
 
-            return ClusterNode(settings.ipfs_cluster_endpoint, auth=settings.ipfs_cluster_auth)
+            return open_node(f"cluster+{settings.ipfs_cluster_endpoint}", auth=settings.ipfs_cluster_auth)
         if settings.threespeak_ipfs_endpoint is None:
             return None
         from encoder_pin_plugin.nodes.kubo import KuboNode
@@ -100,16 +101,18 @@ class Service:
 
     def record(self, job: CompletedJob) -> None:
         """Record a finished job durably. Raises NotRecorded."""
+        self._renew_after_fork()
         try:
             spool = self.spool
-        except InvalidSettings as error:
+        except (InvalidSettings, OSError) as error:  # OSError: the current folder was deleted
             raise NotRecorded(f"job {job.job_id} with CID {job.cid} is not recorded: {error}") from error
         spool.record(job)
         logger.info("recorded job {} with CID {}", job.job_id, job.cid)
         for flag in job.flags:
             logger.warning("job {}: {}", job.job_id, flag)
-        if self._worker is not None and self._worker_pid == os.getpid():
-            self._worker.wake()
+        worker = self._worker  # another thread may be stopping it
+        if worker is not None and self._worker_pid == os.getpid() and worker.runs:
+            worker.wake()
         else:
             self._warn_if_nobody_works()
 
@@ -123,6 +126,7 @@ class Service:
         from encoder_pin_plugin.asking import Plugins
         from encoder_pin_plugin.lazy.worker import Nodes, Worker
 
+        self._renew_after_fork()
         plugins = Plugins(manager, self.settings, self.archive, self.pinner)
         for text in self.settings.warnings:
             logger.warning("{}", text)
@@ -135,25 +139,32 @@ class Service:
 
     def start(self, manager: pluggy.PluginManager) -> None:
         """Start the worker in a daemon thread of this process; wrong settings are said, and stop only the worker."""
-        if self._worker is not None and self._worker_pid == os.getpid():
+        if self._worker is not None and self._worker_pid == os.getpid() and self._worker.runs:
             return
         try:
             worker = self.worker(manager)
         except InvalidSettings as error:
             logger.error("the worker does not start, jobs are recorded all the same: {}", error)
             return
-        self._worker, self._worker_pid = worker, os.getpid()
         threading.Thread(target=worker.run, name="encoder-pin-worker", daemon=True).start()
+        self._worker, self._worker_pid = worker, os.getpid()
         logger.info("the worker of {} runs in this process", self.data_dir)
 
     def stop(self, timeout: float) -> None:
         """Stop the worker, waiting at most `timeout` seconds for what is in flight."""
-        if self._worker is None or self._worker_pid != os.getpid():
+        worker, self._worker = self._worker, None
+        if worker is None or self._worker_pid != os.getpid():
             return
-        self._worker.stop(patience=max(timeout - 0.5, 0.0))
-        if not self._worker.wait(timeout):
+        worker.stop(patience=max(timeout - 0.5, 0.0))
+        if not worker.wait(timeout):
             logger.warning("the worker is still busy after {:.0f} s; the next start goes on with the rest", timeout)
-        self._worker = None
+
+    def _renew_after_fork(self) -> None:
+        """A forked child makes its own nodes: connections and locks of its parent would be shared, or held for ever."""
+        if os.getpid() != self._process:
+            self._process, self._worker = os.getpid(), None
+            for name in ("local", "supernode", "pinner", "archive"):
+                self.__dict__.pop(name, None)
 
     def _warn_if_nobody_works(self) -> None:
         now = self._clock.steady()

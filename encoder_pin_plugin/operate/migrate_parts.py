@@ -72,7 +72,7 @@ def credentials(wanted: Wanted, settings: Settings) -> Credentials | None:
         return settings.migrate_auth
     known = (
         (settings.threespeak_ipfs_endpoint, settings.threespeak_ipfs_auth),
-        (settings.ipfs_cluster_endpoint, settings.ipfs_cluster_auth),
+        ((settings.ipfs_cluster_endpoint or "").partition("?")[0], settings.ipfs_cluster_auth),
         (settings.ipfs_api_addr, settings.ipfs_api_auth),
     )
     address = wanted.to.partition("+")[2].partition("?")[0].rstrip("/")

@@ -58,7 +58,7 @@ TABLE: dict[str, Row] = {
     "LAZY_PIN_TIMEOUT": Row(default="900", parse=values.seconds),
     "THREESPEAK_IPFS_ENDPOINT": _address("", values.kubo_address("THREESPEAK_IPFS_AUTH")),
     "USE_CLUSTER_FOR_PINS": Row(default="false", parse=values.boolean),
-    "IPFS_CLUSTER_ENDPOINT": _address("", values.web_address("IPFS_CLUSTER_AUTH")),
+    "IPFS_CLUSTER_ENDPOINT": _address("", values.cluster_address("IPFS_CLUSTER_AUTH")),
     "IPFS_API_ADDR": _address("/ip4/127.0.0.1/tcp/5001", values.kubo_address("IPFS_API_AUTH")),
     "HOLD_LOCAL": Row(default="auto", parse=values.one_of("auto", "off")),
     "REMOVE_LOCAL_AFTER_SYNC": Row(default="false", parse=values.boolean),

@@ -24,6 +24,7 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 _WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?", re.ASCII)
+_COPIES = r"(?:(?:replication-min|replication-max|quorum)=-?\d{1,4}(?:&|\Z))+"
 _MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/([0-9]{1,5})(/http|/https)?", re.ASCII)
 _UNIX = re.compile(r"/unix/[!-~]{1,200}", re.ASCII)
 
@@ -162,6 +163,20 @@ def web_address(auth_name: str) -> Callable[[str], str]:
         if parts is None or parts.query or parts.fragment or not _is_host(parts.hostname or ""):
             raise Unusable("write an address such as http://127.0.0.1:5001 or https://ipfs.example.org", secret=True)
         return text.rstrip("/")
+
+    return parse
+
+
+def cluster_address(auth_name: str) -> Callable[[str], str]:
+    """A parser of a Cluster's REST address, with the copies that are wanted behind a question mark."""
+    url = web_address(auth_name)
+
+    def parse(text: str) -> str:
+        address, mark, options = text.partition("?")
+        if mark and not re.fullmatch(_COPIES, options):
+            words = "behind the ? write replication-min=N, replication-max=N, quorum=N, joined by &"
+            raise Unusable(words, secret=True)
+        return url(address) + mark + options
 
     return parse
 

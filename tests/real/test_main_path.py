@@ -198,7 +198,7 @@ def test_a_cluster_can_be_the_supernode(local_kubo, cluster_peer: ClusterPeer, m
     cluster_peer.kubo.connect(local_kubo)
     encoder = make_encoder(
         local_kubo, local_kubo, threespeak_ipfs_endpoint="", use_cluster_for_pins=True,
-        ipfs_cluster_endpoint=cluster_peer.rest_url,
+        ipfs_cluster_endpoint=f"{cluster_peer.rest_url}?replication-min=1&quorum=1",
     )  # fmt: skip
     cid = make_dag(local_kubo)
     encoder.complete(cid)

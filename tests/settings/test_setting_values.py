@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.nodes.address import parse_address
 from encoder_pin_plugin.settings import (
     load_settings,
@@ -180,3 +181,17 @@ def test_what_is_set_without_effect_is_warned_about(tmp_path: Path) -> None:
     assert "USE_CLUSTER_FOR_PINS" in unused.warnings[0]
     assert "of no use" in load_settings({"THREESPEAK_IPFS_AUTH": "bearer:x"}, tmp_path).warnings[0]
     assert "the default" in load_settings({"BLOCK_PLUGINS": "pin"}, tmp_path).warnings[0]
+
+
+@pytest.mark.parametrize("options", ["replication-min=2", "replication-min=2&replication-max=3", "quorum=2"])
+def test_a_cluster_is_told_how_many_copies_are_wanted(tmp_path: Path, options: str) -> None:
+    address = f"http://127.0.0.1:9094?{options}"
+    assert load_settings({"IPFS_CLUSTER_ENDPOINT": address}, tmp_path).ipfs_cluster_endpoint == address
+
+
+@pytest.mark.parametrize(
+    "options", ["copies=2", "quorum=", "quorum=two", "expire-in=1h", "quorum=2#x", "peer=a@http://b"]
+)
+def test_other_options_of_a_cluster_are_refused(tmp_path: Path, options: str) -> None:
+    with pytest.raises(InvalidSettings, match="IPFS_CLUSTER_ENDPOINT"):
+        load_settings({"IPFS_CLUSTER_ENDPOINT": f"http://127.0.0.1:9094?{options}"}, tmp_path)
