@@ -133,8 +133,9 @@ class Cleaner:
         needed = self._needed(items)
         mine = self._local.pinned(cids, names=True)
         looks = self._witness.look(cids, again=True)
+        waiting = self._archive.find_waiting([key for item in items for key in item.keys])
         for item in items:
-            records = [record for key in item.keys if (record := self._archive.find(*key)) is not None]
+            records = [waiting[key] for key in item.keys if key in waiting]
             why = _why_not(looks[item.cid], mine[item.cid])
             if why is not None:
                 cleaned.failed.append((item, *why))

@@ -105,6 +105,12 @@ class Archive:
         with self._lock.held():  # its writer may be about to take it back, because the disk said no
             return self._standing((hash_, job_id))
 
+    def find_waiting(self, keys: Collection[Key]) -> dict[Key, ArchiveRecord]:
+        """Of these keys the lines that wait, likewise. Raises as `find` does."""
+        self._renew_after_fork()
+        with self._lock.held():
+            return self._waiting.find_all(keys)
+
     def where(self, hash_: str, job_id: str) -> Path | None:
         """The file that holds the line with this key. Raises as `find` does."""
         if self.find(hash_, job_id) is None:

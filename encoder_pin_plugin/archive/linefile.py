@@ -59,6 +59,20 @@ class LineFile:
         finally:
             os.close(descriptor)
 
+    def find_all(self, keys: Iterable[Key]) -> dict[Key, ArchiveRecord]:
+        """The lines with these keys, where there are any, as `find` does."""
+        descriptor = open_to_read(self.path)
+        if descriptor is None:
+            return {}
+        try:
+            with storage_errors("read", self.path):
+                found = self.index.find_all(descriptor, keys)
+                os.fsync(descriptor)
+                self._make_name_durable(descriptor)
+                return {key: record for key, record in found.items() if WITHDRAWN not in record.extra}
+        finally:
+            os.close(descriptor)
+
     def standing(self, keys: Iterable[Key]) -> set[Key]:
         """Those of `keys` that stand here. Raises `StorageError`, `ArchiveError`."""
         descriptor = open_to_read(self.path)
