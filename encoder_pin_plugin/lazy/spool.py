@@ -186,11 +186,19 @@ class Spool:
                 durable.make_folder(folder)
             durable.write_new(temporary, submission.body)
         try:
+            self._rename(temporary, final)
+        except OSError:
+            with suppress(OSError):  # the host is told, and submits again: no copies are to pile up
+                temporary.unlink()
+            raise
+        durable.fsync_folder(self.new)
+
+    def _rename(self, temporary: Path, final: Path) -> None:
+        try:
             temporary.rename(final)
         except FileNotFoundError:
             durable.make_folder(self.new)
             temporary.rename(final)
-        durable.fsync_folder(self.new)
 
     def _not_recorded(self, job: CompletedJob, error: OSError) -> NotRecorded:
         command = _submit_command(job)

@@ -43,7 +43,9 @@ def as_node_error(error: BaseException | None, call: str, watch: Watch) -> NodeE
 
 def said(text: object, limit: int = 300) -> str:
     """A node's own words as they may be shown: on one line, printable, of bounded length."""
-    clean = "".join(character if character.isprintable() else " " for character in str(text)[: 4 * limit])
+    clean = str(text)[: 4 * limit]
+    if not clean.isprintable():
+        clean = "".join(character if character.isprintable() else " " for character in clean)
     clean = " ".join(clean.split())
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
