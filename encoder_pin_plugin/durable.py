@@ -30,6 +30,8 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only: remount it writable, and look at the kernel log for why",
     errno.EACCES: "let the user that runs the encoder write there",
     errno.EPERM: "let the user that runs the encoder write there",
+    errno.ENOENT: "a folder is missing, or a symbolic link there points nowhere",
+    errno.EXDEV: "its folders must be on one file system: is one of them a link or a mount?",
     errno.EIO: "the disk fails: look at the kernel log, and replace it",
     errno.EMFILE: "the process has too many open files: raise its limit (LimitNOFILE, ulimit -n)",
     errno.ENFILE: "the machine has too many open files",
@@ -63,6 +65,7 @@ def write_new(path: Path, content: bytes) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
+        give_to_owner_of(path.parent, descriptor)
         write_all(descriptor, content)
         os.fsync(descriptor)
     except BaseException:
@@ -71,6 +74,22 @@ def write_new(path: Path, content: bytes) -> None:
         raise
     finally:
         os.close(descriptor)
+
+
+def make_file(path: Path) -> None:
+    """Create `path`, empty, where nothing stands there yet. Raises OSError."""
+    with suppress(FileExistsError):
+        write_new(path, b"")
+
+
+def give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """Give what root has just created to the folder's owner, so that `sudo encoder-pin …` never locks the encoder out
+    of its own files. Raises OSError."""
+    if os.geteuid() != 0:
+        return
+    owner = folder.stat()
+    if owner.st_uid != 0:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -119,6 +138,11 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir(mode=FOLDER_MODE)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            give_to_owner_of(folder.parent, descriptor)
+        finally:
+            os.close(descriptor)
     fsync_folder(folder.parent)
 
 
@@ -142,7 +166,8 @@ class SharedSync:
     """`os.sync()` shared by all who need one at the same time: it flushes every disk, and one is enough for a batch.
 
     Whoever asks while one is under way is served by the next, because its own writes may have come too late for the
-    first. Kubo does not fsync blocks, so that a pin's record can survive a power cut that its blocks do not.
+    first. Kubo does not fsync blocks, so that a pin's record can survive a power cut that its blocks do not. A network
+    file system that hangs lets the call hang for as long: it has a thread of its own, and who waits is told in time.
     """
 
     def __init__(self) -> None:
@@ -151,24 +176,29 @@ class SharedSync:
         self._done = 0
         self._running = False
 
-    def wait(self) -> None:
-        """Return after a sync that began after this call."""
+    def wait(self, timeout: float = 300.0) -> None:
+        """Return after a sync that began after this call. Raises StorageError where that takes longer than `timeout`
+        seconds."""
         with self._condition:
             self._asked += 1
             mine = self._asked
-            while self._done < mine:
-                if self._running:
-                    self._condition.wait()
-                else:
-                    self._sync(self._asked)
+            if not self._running:
+                threading.Thread(target=self._work, name="encoder-pin-sync", daemon=True).start()
+                self._running = True
+            if not self._condition.wait_for(lambda: self._done >= mine, timeout):
+                raise StorageError(
+                    f"the disks of this machine have not been flushed (sync) within {timeout:.0f} s: nothing is called"
+                    " safe before; look for a disk or a network mount that hangs (kernel log, mount, df)"
+                )
 
-    def _sync(self, upto: int) -> None:
-        self._running = True
-        self._condition.release()
-        try:
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                upto = self._asked
+                if upto == self._done:
+                    self._running = False
+                    return
             os.sync()
-        finally:
-            self._condition.acquire()
-            self._running = False
-            self._done = upto
-            self._condition.notify_all()
+            with self._condition:
+                self._done = upto
+                self._condition.notify_all()

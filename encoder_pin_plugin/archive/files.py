@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.durable import FILE_MODE, storage_errors
+from encoder_pin_plugin.durable import FILE_MODE, give_to_owner_of, storage_errors
 from encoder_pin_plugin.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def open_to_append(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _GUARDED, FILE_MODE)
     try:
         status = _regular(descriptor, path)
-        if os.geteuid() == 0 and status.st_size == 0:
+        if status.st_size == 0:
             give_to_owner_of(path.parent, descriptor)
         _check_owner(path, status.st_uid)
     except BaseException:
@@ -70,14 +70,6 @@ def names(path: Path, descriptor: int) -> bool:
     except FileNotFoundError:
         return False
     return (status.st_dev, status.st_ino) == identity(descriptor)
-
-
-def give_to_owner_of(folder: Path, descriptor: int) -> None:
-    """Give a file that root has just created to the folder's owner, so that `sudo encoder-pin …` never locks the
-    encoder out of its own files. Raises OSError."""
-    owner = folder.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _check_owner(path: Path, owner: int) -> None:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from encoder_pin_plugin.archive.files import give_to_owner_of
 from encoder_pin_plugin.archive.record import MAX_LINE, InvalidLine, parse_line
-from encoder_pin_plugin.durable import FILE_MODE, fsync_folder, make_folder, write_all
+from encoder_pin_plugin.durable import FILE_MODE, fsync_folder, give_to_owner_of, make_folder, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +55,6 @@ def heal(descriptor: int, path: Path, quarantine: Path) -> Healed | None:
 def quarantine_file(folder: Path, what: str, pieces: Iterable[bytes]) -> Path:
     """Write `pieces` durably to a new file in `folder`, named for the time and for `what`. Raises OSError."""
     make_folder(folder)
-    _give(folder, folder.parent)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{what}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, FILE_MODE)
@@ -73,14 +71,6 @@ def quarantine_file(folder: Path, what: str, pieces: Iterable[bytes]) -> Path:
         os.close(descriptor)
     fsync_folder(folder)
     return path
-
-
-def _give(folder: Path, parent: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        give_to_owner_of(parent, descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _end_of_last_line(descriptor: int, size: int) -> int:

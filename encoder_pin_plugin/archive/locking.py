@@ -7,7 +7,6 @@ dying, so a lock file that lies around means nothing.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import contextmanager
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from encoder_pin_plugin.archive.files import give_to_owner_of
-from encoder_pin_plugin.durable import FILE_MODE, make_folder, storage_errors
+from encoder_pin_plugin.durable import make_file, make_folder, storage_errors
 from encoder_pin_plugin.errors import LockBusy
 
 if TYPE_CHECKING:
@@ -59,22 +57,14 @@ class ArchiveLock:
     def _between_processes(self, timeout: float) -> FileLock:
         with storage_errors("lock", self.path):
             if not self.path.exists():
-                self._create()
+                make_folder(self.path.parent)
+                make_file(self.path)
             lock = FileLock(self.path, timeout=timeout, poll_interval=_POLL, fallback_to_soft=False)
             try:
                 lock.acquire()
             except Timeout:
                 raise LockBusy(self._busy("another process")) from None
         return lock
-
-    def _create(self) -> None:
-        make_folder(self.path.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self.path, flags, FILE_MODE)
-        try:
-            give_to_owner_of(self.path.parent, descriptor)
-        finally:
-            os.close(descriptor)
 
     def _busy(self, holder: str) -> str:
         return (

@@ -35,6 +35,7 @@ class Presence:
         """Take the lock. Raises StorageError."""
         with durable.storage_errors("create", self._folder / self.name):
             durable.make_folder(self._folder)
+            durable.make_file(self._folder / self.name)
             self._lock.acquire(timeout=5)  # who looks whether we live holds it for an instant
 
     def touch(self) -> None:

@@ -144,7 +144,8 @@ def set_aside(path: Path, why: str) -> Path | None:
         Where the damaged file now is, None if another process was quicker.
     """
     inode = _inode(path)
-    with FileLock(f"{path}.lock", timeout=30):
+    durable.make_file(path.with_name(f"{path.name}.lock"))
+    with FileLock(f"{path}.lock", timeout=30, mode=durable.FILE_MODE, fallback_to_soft=False):
         if inode is None or _inode(path) != inode:
             return None
         corpse = path.with_name(f"{path.name}.damaged-{time.time_ns() // 10**6}")
@@ -169,9 +170,10 @@ def _create_private(path: Path) -> None:
     for existing in (path, path.with_name(f"{path.name}-journal")):
         with suppress(OSError):
             _make_usable(existing)
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, durable.FILE_MODE))
-        durable.fsync_folder(path.parent)
+    with durable.storage_errors("create the ledger", path):
+        if not os.path.lexists(path):
+            durable.make_file(path)
+            durable.fsync_folder(path.parent)
 
 
 def _make_usable(path: Path) -> None:

@@ -119,6 +119,11 @@ class Worker:
         self._stop.set()
         self._wake.set()
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended, nor been told to."""
+        return not (self._stop.is_set() or self._stopped.is_set())
+
     def wait(self, timeout: float) -> bool:
         """Wait until `run` has returned; False where it has not within `timeout` seconds."""
         return self._stopped.wait(timeout)

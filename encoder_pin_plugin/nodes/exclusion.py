@@ -53,6 +53,8 @@ class Exclusion:
         path = self._folder / f"cid-{stripe:02x}.lock"
         lock = FileLock(path, timeout=timeout, mode=durable.FILE_MODE, fallback_to_soft=False, thread_local=False)
         with durable.storage_errors("lock", path):
+            if not path.exists():
+                durable.make_file(path)
             try:
                 lock.acquire()
             except Timeout as error:
