@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from encoder_pin_plugin.lazy.spool import Spool
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.operate.cli import COMMANDS, cli
 from encoder_pin_plugin.settings.table import TABLE
-from examples.nodes import KuboDaemon
+from examples.nodes import ClusterPeer, KuboDaemon, make_dag
 from tests.archive.former_files import pending, put, queue
 
 ROOT = Path(__file__).parent.parent
@@ -82,29 +83,61 @@ def shell_in(folder: Path) -> Shell:
 # What it shows is run
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KuboDaemon, KuboDaemon]]:
+@dataclass
+class Nodes:
+    """Every node that the README speaks of, and what its host name there is here."""
+
+    supernode: KuboDaemon
+    local: KuboDaemon
+    permanent: KuboDaemon
+    cluster: ClusterPeer
+
+    def named(self, command: str) -> str:
+        """The command with the addresses of these nodes in it."""
+        names = {
+            "http://permanent:5001": self.permanent.api_url,
+            "http://cluster:9094": self.cluster.rest_url,
+            "http://service:9097": self.cluster.pinsvc_url,
+        }
+        for name, url in names.items():
+            command = command.replace(name, url)
+        return command
+
+
+@pytest.fixture
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("nodes")
-    with KuboDaemon(folder / "super") as supernode, KuboDaemon(folder / "local") as local:
-        supernode.connect(local)
-        yield supernode, local
+    with ExitStack() as running:
+        supernode, local, permanent, behind = [
+            running.enter_context(KuboDaemon(folder / name)) for name in ("super", "local", "permanent", "behind")
+        ]
+        for node in (supernode, permanent, behind):
+            node.connect(local)
+        yield Nodes(supernode, local, permanent, running.enter_context(ClusterPeer(folder / "cluster", behind)))
+
+
+COPY = '#!/bin/sh\ncp "${1#*:/opt/encoder/}" "$2"\n'
+"""Stands in for scp: the encoder is this folder."""
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
-def test_every_command_does_what_is_shown(shell: Shell, pair: tuple[KuboDaemon, KuboDaemon]) -> None:
+def test_every_command_does_what_is_shown(shell: Shell, nodes: Nodes) -> None:
     """On a machine as the README describes it: a fallback lies behind, and the worker runs as a service."""
-    supernode, local = pair
     put(shell.folder / "former/data/pending_pins.json", queue([pending(1)]))
-    shell.env |= {"IPFS_API_ADDR": local.api_multiaddr, "THREESPEAK_IPFS_ENDPOINT": "http://127.0.0.1:1"}
-    cid = local.add_files({"index.m3u8": b"#EXTM3U", "0.ts": bytes(300_000)})
+    put(shell.folder / "scp", COPY.encode()).chmod(0o755)
+    shell.env["PATH"] = f"{shell.folder}{os.pathsep}{shell.env['PATH']}"
+    shell.env |= {"IPFS_API_ADDR": nodes.local.api_multiaddr, "THREESPEAK_IPFS_ENDPOINT": "http://127.0.0.1:1"}
+    cid = make_dag(nodes.local, pin=False)
     assert shell.run(f"encoder-pin submit {cid} --job-id job-1").returncode == 0
     assert shell.run("LAZY_PIN_BACKOFF=1 encoder-pin work --drain").returncode == 0
-    shell.env["THREESPEAK_IPFS_ENDPOINT"] = supernode.api_url
+    shell.env["THREESPEAK_IPFS_ENDPOINT"] = nodes.supernode.api_url
     worker = shell.start("encoder-pin", "work")
     try:
         for block in blocks("console"):
-            run_as_shown(shell, block)
+            if "migrate" in block:
+                wait_for_migration(shell, nodes.local)
+            run_as_shown(shell, nodes.named(block))
         for line in "".join(blocks("bash")).splitlines():
             done = shell.run(line)
             assert done.returncode == 0, f"{line}\n{done.stdout}"
@@ -112,6 +145,16 @@ def test_every_command_does_what_is_shown(shell: Shell, pair: tuple[KuboDaemon, 
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(60)
+
+
+def wait_for_migration(shell: Shell, local: KuboDaemon) -> None:
+    """See to it that exactly one line waits: a command that says how many it moved is not to depend on luck."""
+    archive = Archive(shell.folder / "data")
+    if any(entry.record for entry in archive.entries()):
+        return
+    cid = make_dag(local, pin=False)
+    local.rpc("pin/add", cid, name="encoder-pin")
+    archive.append(ArchiveRecord(hash=cid, job_id="job", local_pin_timestamp="2025-10-28T10:30:00.000Z"))
 
 
 def run_as_shown(shell: Shell, block: str) -> None:
