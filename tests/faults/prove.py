@@ -42,6 +42,7 @@ RIGS: dict[str, Rig] = {
     "syscalls": Rig(module="syscalls", small=300, full=100_000),
     "pauses": Rig(module="pauses", small=50, full=500),
     "power cuts": Rig(module="powercuts", small=80, full=1_000),
+    "migrations": Rig(module="migrations", small=100, full=1_000),
     "planted bugs": Rig(module="self_test", small=100, full=100),
 }
 
