@@ -46,7 +46,7 @@ def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> Ri
     kills = eras = 0
     clean = lambda: all(verdict.clean for verdict in verdicts)  # noqa: E731
     with (
-        scratch("kills", keep=lambda: not clean()) as folder,
+        scratch("kills", keep=lambda: not planted and not clean()) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
         while kills < count and clean():

@@ -37,7 +37,7 @@ def run(
     """Freeze a worker `count` times, each at another changing system call while there are so many."""
     dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
     with (
-        scratch("pauses", memory=True, keep=lambda: not all(it.clean for it in verdicts)) as folder,
+        scratch("pauses", memory=True, keep=lambda: not planted and not all(it.clean for it in verdicts)) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
         work = [(name, point) for name in names for point in _points(server, folder, name)]

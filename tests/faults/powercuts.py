@@ -57,7 +57,7 @@ def _run_on(
 ) -> RigReport:
     verdicts, healed = list[Verdict](), list[float]()
     with (
-        scratch("power", memory=True, keep=lambda: not all(it.clean for it in verdicts)) as folder,
+        scratch("power", memory=True, keep=lambda: not how[0] and not all(it.clean for it in verdicts)) as folder,
         ExitStack() as stack,
     ):
         disk = stack.enter_context(cut_disk(KINDS[kind], folder))

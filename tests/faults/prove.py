@@ -90,8 +90,8 @@ def prove(name: str, count: int, seed: int) -> Outcome:
 def table(outcomes: list[Outcome], *, size: str, seed: int) -> str:
     """The table in Markdown."""
     lines = [
-        f"Commit {_commit()}, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, Linux"
-        + f" {platform.release()}, `python -m tests.faults.prove --size {size} --seed {seed}`",
+        f"Commit {_commit()}, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {platform.system()}",
+        f"{platform.release()}: `python -m tests.faults.prove --size {size} --seed {seed}`",
         "",
         "| fault | tried | lost | doubled | torn | healed in | took |",
         "|---|--:|--:|--:|--:|---|--:|",

@@ -37,7 +37,7 @@ def run(
     dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
     clean = lambda: all(verdict.clean for verdict in verdicts)  # noqa: E731
     with (
-        scratch("syscalls", memory=True, keep=lambda: not clean()) as folder,
+        scratch("syscalls", memory=True, keep=lambda: not planted and not clean()) as folder,
         _Stepper(folder, planted) as stepper,
     ):
         work = [(name, point) for name in names for point in stepper.points(name, say)]
