@@ -124,7 +124,7 @@ class Migration:
         """Migrate `items`. Raises only what is wrong with our own disk."""
         self.tally.total = len(items)
         self.tally.mb = sum(item.size_mb or 0.0 for item in items)
-        there = self._listing(items)
+        there = listing(self._carrier.target, items)
         source = iter(items)
         with ExitStack() as stack:
             self._build(stack)
@@ -171,17 +171,6 @@ class Migration:
                 self._inbox.get_nowait()()
         except Empty:
             return
-
-    def _listing(self, items: Collection[Item]) -> set[str] | None:
-        """What the target has of `items`, where one listing is cheaper than asking; None to ask."""
-        node = self._carrier.target
-        if not isinstance(node, KuboNode) or len(items) < LISTING_FROM:
-            return None
-        try:
-            return listed_pins(node, {item.cid for item in items})
-        except NodeError as error:
-            logger.debug("{}", error)
-            return None
 
     def _feed(self, source: Iterator[Item], there: set[str] | None) -> None:
         if there is None:
@@ -273,3 +262,14 @@ class Migration:
         if self._in_a_row >= IN_A_ROW and not self.tally.gave_up:
             self.tally.gave_up = detail
             self._stop.set()
+
+
+def listing(target: Target, items: Collection[Item]) -> set[str] | None:
+    """The CIDs of `items` that the target has, where one listing is cheaper than asking; None to ask."""
+    if not isinstance(target, KuboNode) or len(items) < LISTING_FROM:
+        return None
+    try:
+        return listed_pins(target, {item.cid for item in items})
+    except NodeError as error:
+        logger.debug("{}", error)
+        return None

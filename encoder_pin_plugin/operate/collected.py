@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.operate.failures import Failure
 from encoder_pin_plugin.operate.migrate_parts import Wanted, limits_of, observers, open_target, witness_of
-from encoder_pin_plugin.operate.migrating import chosen, cleaner_of, dry_run, note_faults, read_waiting, run, show
+from encoder_pin_plugin.operate.migrate_plan import dry_run
+from encoder_pin_plugin.operate.migrating import chosen, cleaner_of, note_faults, read_waiting, run, show
 from encoder_pin_plugin.operate.output import count, say
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def migrate_collected(operator: Operator, wanted: Wanted) -> int:
     local = ours.service.local if wanted.transfer == "push" else None
     carrier = choose(target, local, Transfer(wanted.transfer), limits_of(settings))  # type: ignore[arg-type]
     if wanted.dry_run:
-        return dry_run(carrier, items, wanted, settings)
+        return dry_run(carrier, items, wanted, settings.data_dir)
     moments: dict[str, str] = {}
     with observers(manager, wanted.to) as tell:
 

@@ -15,9 +15,10 @@ from encoder_pin_plugin.operate.migrate_parts import (
     open_target,
     witness_of,
 )
+from encoder_pin_plugin.operate.migrate_plan import dry_run, remember_rate
 from encoder_pin_plugin.operate.migrate_progress import Progress, Stopping, summary
 from encoder_pin_plugin.operate.migrate_words import advice, troubles_in_words
-from encoder_pin_plugin.operate.output import count, megabytes, say, say_json, warn
+from encoder_pin_plugin.operate.output import count, say, say_json, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,12 +39,15 @@ if TYPE_CHECKING:
 def migrate_own(operator: Operator, wanted: Wanted) -> int:
     """Migrate the node's own archive; the exit code."""
     from encoder_pin_plugin.archive.migration_lock import migration_lock
+    from encoder_pin_plugin.archive.waiting import Waiting
 
     settings = operator.settings()
     manager, ours = operator.plugins(settings)
     archive = ours.service.archive
+    if not archive.path.exists():
+        return _nothing(Waiting(), wanted, archive)
     with migration_lock(settings.data_dir, f"to {wanted.to}", wait=wanted.wait):
-        if archive.path.exists():
+        if not wanted.dry_run:
             archive.settle()
         waiting = read_waiting(archive.entries(), archive)
         items = chosen(waiting, wanted)
@@ -52,7 +56,7 @@ def migrate_own(operator: Operator, wanted: Wanted) -> int:
         target = open_target(wanted, settings, ours.service.local)  # type: ignore[arg-type]  # always a Kubo
         parts = _parts(ours.service, settings, wanted, target)
         if wanted.dry_run:
-            return dry_run(parts[0], items, wanted, settings)
+            return dry_run(parts[0], items, wanted, settings.data_dir)
         carrier, witness, cleaner = parts
         if cleaner is not None:
             cleaner.expect(items, waiting.lines)
@@ -192,60 +196,3 @@ def _nothing(waiting: Waiting, wanted: Wanted, archive: Archive) -> int:
         return show(tally, wanted)
     say(f"nothing waits in {archive.path}" if not waiting.items else "nothing that was asked for waits")
     return 0
-
-
-def dry_run(carrier: Carrier, items: list[Item], wanted: Wanted, settings: Settings) -> int:
-    """Say what would be pinned, how much that is, and how long it would take at the rate that was measured last."""
-    from encoder_pin_plugin.nodes.base import Answer
-
-    told = carrier.target.pinned([item.cid for item in items])
-    missing = [item for item in items if told[item.cid].answer is Answer.NO]
-    unknown = sum(answer.answer is Answer.UNKNOWN for answer in told.values())
-    mb = sum(item.size_mb or 0.0 for item in missing)
-    rate = remembered_rate(settings.data_dir, wanted.to)
-    seconds = len(missing) / rate if rate else None
-    if wanted.as_json:
-        say_json({
-            "target": wanted.to, "cids": len(items), "to_pin": len(missing), "to_pin_mb": round(mb, 3),
-            "already_there": len(items) - len(missing) - unknown, "unknown": unknown,
-            "transfer": carrier.transfer.value, "seconds": seconds,
-        })  # fmt: skip
-        return 1 if unknown else 0
-    how = "fetched by the target" if carrier.transfer.value == "pull" else "pushed from here"
-    say(f"{count(len(items), 'CID waits', 'CIDs wait')}; {len(items) - len(missing) - unknown:,} are on {wanted.to}")
-    say(f"{count(len(missing), 'CID')} ({megabytes(mb)}) would be {how}; nothing was pinned, nothing deleted")
-    if unknown:
-        say(f"of {count(unknown, 'CID')} the target could not tell", colour="yellow")
-    if seconds is None:
-        say("how long it takes is not known yet: migrate with --limit 20 to measure it")
-    else:
-        from encoder_pin_plugin.operate.output import duration
-
-        say(f"about {duration(seconds)}, at the {rate:.1f} a second of the last migration there")
-    return 1 if unknown else 0
-
-
-RATE_NAME = "migration-rate.json"
-
-
-def remember_rate(data_dir: Any, to: str, tally: Tally) -> None:
-    """Note how quick a migration was, for a later dry run."""
-    import json
-
-    from encoder_pin_plugin.durable import replace_file, storage_errors
-
-    if tally.pinned:
-        rate = tally.pinned / max(tally.seconds, 1e-3)
-        with storage_errors("write", data_dir / RATE_NAME):
-            replace_file(data_dir / RATE_NAME, json.dumps({"target": to, "cids_per_second": rate}).encode("ascii"))
-
-
-def remembered_rate(data_dir: Any, to: str) -> float | None:
-    """CIDs a second of the last migration to this target, None where there was none."""
-    import json
-    from contextlib import suppress
-
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        found = json.loads((data_dir / RATE_NAME).read_text("ascii"))
-        return float(found["cids_per_second"]) if found["target"] == to else None
-    return None
