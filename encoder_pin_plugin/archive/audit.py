@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_pin_plugin.archive.record import WITHDRAWN, utc_text
-from encoder_pin_plugin.errors import EncoderPinError, NodeError
+from encoder_pin_plugin.errors import EncoderPinError, LockBusy, NodeError
 from encoder_pin_plugin.nodes.holding import Holding, Tally, not_held
 
 if TYPE_CHECKING:
@@ -101,15 +101,18 @@ class Mender:
 
 def audit_waiting(archive: Archive, local: PinNode, keys: Keys, mender: Mender | None) -> Audited:
     """Ask our own node about what waits; mend what it lost, unless `mender` is None.
-    Raises StorageError, ArchiveError, LockBusy."""
+    Raises StorageError, ArchiveError."""
     audited = Audited(what="waiting in the archive", node=local.address)
     for cid, holding in not_held(local, keys, audited.tally, blocks=True):
         if mender is None:
             audited.losses.append(_loss(cid, keys, holding, "nothing was done", mended=False))
             continue
-        with mender.exclusion.hold([cid]):
-            if any(archive.where(*key) == archive.path for key in keys[cid]):  # it may have been migrated meanwhile
-                audited.losses.append(_mend_waiting(cid, keys, holding, mender))
+        try:
+            with mender.exclusion.hold([cid]):
+                if any(archive.where(*key) == archive.path for key in keys[cid]):  # it may have been migrated meanwhile
+                    audited.losses.append(_mend_waiting(cid, keys, holding, mender))
+        except LockBusy as error:
+            audited.tally.unknown[cid] = str(error)
     return audited
 
 
@@ -117,14 +120,18 @@ def audit_migrated(
     archive: Archive, target: PinNode, keys: Keys, mender: Mender | None, *, blocks: bool
 ) -> Audited:  # fmt: skip
     """Ask a target about what was migrated to it; let the lines wait again of what it lost and we still have or can
-    get, unless `mender` is None. Raises StorageError, ArchiveError, LockBusy."""
+    get, unless `mender` is None. Raises StorageError, ArchiveError."""
     audited = Audited(what="migrated", node=target.address)
     for cid, holding in not_held(target, keys, audited.tally, blocks=blocks):
         if mender is None:
             audited.losses.append(_loss(cid, keys, holding, "nothing was done", mended=False))
             continue
-        with mender.exclusion.hold([cid]):
-            audited.losses.append(_take_back(archive, target, _loss(cid, keys, holding, "", mended=False), mender))
+        loss = _loss(cid, keys, holding, "", mended=False)
+        try:
+            with mender.exclusion.hold([cid]):
+                audited.losses.append(_take_back(archive, target, loss, mender))
+        except LockBusy as error:
+            audited.tally.unknown[cid] = str(error)
     return audited
 
 

@@ -174,6 +174,19 @@ def test_unknown_changes_nothing_and_a_dead_node_is_given_up(
     assert "no answer 3 times in a row" in audited.tally.gave_up
 
 
+def test_a_cid_that_another_command_is_at_work_on_is_left_to_the_next_audit(
+    archive: Archive, local: MemoryNode, mender: Mender, wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait(1)
+    local.pins.clear()
+    patient = Exclusion.hold
+    monkeypatch.setattr(Exclusion, "hold", lambda self, cids: patient(self, cids, timeout=0.1))
+    with mender.exclusion.hold([cid(1)]):
+        audited = audit_waiting(archive, local, lines_by_cid(archive.entries()), mender)
+    assert audited.losses == []
+    assert "held by another" in audited.tally.unknown[cid(1)]
+
+
 def test_what_a_target_lost_goes_back_into_the_archive(
     archive: Archive, local: MemoryNode, target: MemoryNode, mender: Mender, migrate, log
 ) -> None:

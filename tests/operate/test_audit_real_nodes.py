@@ -11,7 +11,7 @@ from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
-from examples.nodes import KuboDaemon, make_dag
+from examples.nodes import ClusterPeer, KuboDaemon, make_dag
 from tests.archive.former_files import archived, given_up, lines, pending, put, queue
 from tests.operate.conftest import Desk, now, wait_for
 
@@ -70,6 +70,21 @@ def test_what_the_supernode_unpinned_is_pinned_there_again(encoder: Desk, nodes:
     work(encoder)
     assert lost in supernode.pins()
     assert encoder.run("audit").exit_code == 0
+
+
+def test_what_a_cluster_unpinned_is_pinned_there_again(encoder: Desk, nodes: Nodes, tmp_path: Path) -> None:
+    _, local, server = nodes
+    with ClusterPeer(tmp_path / "peer", server) as cluster:
+        encoder.env |= {"USE_CLUSTER_FOR_PINS": "true", "IPFS_CLUSTER_ENDPOINT": cluster.rest_url}
+        cid = make_dag(local)
+        encoder.submit("job", cid)
+        work(encoder)
+        assert encoder.run("audit").exit_code == 0
+        cluster.rest("DELETE", f"/pins/{cid}")
+        wait_for(lambda: "pinned" not in cluster.statuses(cid).values())
+        assert f"LOST {cid}" in encoder.run("audit").stdout
+        work(encoder)
+        assert "pinned" in cluster.statuses(cid).values()
 
 
 def test_the_workers_own_sample_finds_it_too(encoder: Desk, nodes: Nodes) -> None:
