@@ -92,7 +92,7 @@ class Dispatch:
         self._side_pool = Pool("lazy-pin-side", 4)
         self._tell_pool = Pool("lazy-pin-observers", max(2, self._at_once // 2))
         self._holding = self._releasing = self._sweeping = False
-        self._hold_at = 0.0
+        self._hold_at, self._hold_from = 0.0, 0
         self._sample = DailySample(supernode, Spool(settings.data_dir), clock) if supernode else None
         self._offset: int | None = None
 
@@ -126,6 +126,7 @@ class Dispatch:
             self._holding = False
             if not result.complete:
                 self._hold_at = self._clock.steady() + HOLD_AGAIN
+                self._hold_from += HOLDS_AT_ONCE - len(result.holds)  # what is never answered holds up no other
             ledger.set_hold(result.holds, self._clock.wall())
         elif isinstance(result, Swept):
             self._sweeping = False
@@ -230,7 +231,10 @@ class Dispatch:
     def _claim_holds(self, ledger: Ledger) -> None:
         if self._holder is None or self._holding or self._clock.steady() < self._hold_at:
             return
-        pins = ledger.select(f"closed_at IS NULL AND hold IS NULL ORDER BY received_at LIMIT {HOLDS_AT_ONCE}")
+        unheld = "closed_at IS NULL AND hold IS NULL ORDER BY received_at LIMIT ? OFFSET ?"
+        pins = ledger.select(unheld, (HOLDS_AT_ONCE, self._hold_from))
+        if len(pins) < HOLDS_AT_ONCE:
+            self._hold_from = 0
         if pins:
             self._holding = True
             holder = self._holder

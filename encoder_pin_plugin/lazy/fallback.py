@@ -76,8 +76,9 @@ class Fallbacks:
         return local_pin, self._decisions.local_fallback(fallback)
 
     def _done(self, pin: LazyPin, local_pin: LocalPin, archived: Archived) -> None:
-        settled = self._settle == 0 or pin.line is not None
         now = self._clock.wall()
+        first = now if pin.whole_at is None else min(pin.whole_at, now)
+        settled = now - first >= self._settle * 1000
         size = local_pin.size_mb if local_pin.size_mb is not None else pin.job.size_mb
         logger.warning(
             "LAZY PIN FALLBACK job {} CID {} attempts {} size {} MB reason {}: safe on {}, archived in {}{}",
@@ -86,8 +87,9 @@ class Fallbacks:
         )  # fmt: skip
         step = Step(
             pin=pin, state=State.ARCHIVED if settled else State.FALLING_BACK,
-            next_at=now + int(self._settle * 1000), attempts=pin.attempts, tries=pin.tries,
+            next_at=first + int(self._settle * 1000), attempts=pin.attempts, tries=pin.tries,
             first_tried_at=pin.first_tried_at, reason=pin.reason, error=pin.error, line=archived.line,
+            whole_at=None if settled else first,
         )  # fmt: skip
         self._alarms.end("local-fallback", "local fallbacks work again")
         self._post(Outcome(step=step))

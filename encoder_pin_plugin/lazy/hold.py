@@ -7,6 +7,7 @@ block, the second time right before; and nothing is unpinned that another job or
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.lazy.pins import LazyPin
     from encoder_pin_plugin.lazy.ports import Post
-    from encoder_pin_plugin.nodes.base import PinNode, Told
+    from encoder_pin_plugin.nodes.base import PinNode, Told, Whole
     from encoder_pin_plugin.nodes.exclusion import Exclusion
 
 _LIMITS = Limits(stall=60.0, total=900.0)
@@ -40,7 +41,7 @@ class Holder:
 
     local: PinNode
     exclusion: Exclusion
-    needed: Callable[[str], bool]
+    needed: Callable[[LazyPin], bool]
     post: Post
 
     def hold(self, pins: Sequence[LazyPin]) -> None:
@@ -52,32 +53,39 @@ class Holder:
             here = [cid for cid, told in whole.items() if told.yes]
             pinned = self.local.pinned(here, names=True) if here else {}
             for pin in pins:
-                if whole[pin.job.cid].answer is not Answer.UNKNOWN:
-                    holds[pin.key] = self._hold(pin.job.cid, pinned.get(pin.job.cid))
+                held = self._hold(pin.job.cid, whole[pin.job.cid], pinned.get(pin.job.cid))
+                if held is not None:
+                    holds[pin.key] = held
         except NodeError as error:
             logger.debug("holds nothing more on {} for now: {}", self.local.address, error)
         finally:
             self.post(Holds(holds=holds, complete=len(holds) == len(pins)))
 
-    def _hold(self, cid: str, pinned: Told | None) -> str:
-        """Who holds `cid` now: "ours", "theirs" or "none"."""
+    def _hold(self, cid: str, whole: Whole, pinned: Told | None) -> str | None:
+        """Who holds `cid` now: "ours", "theirs" or "none"; None where that is to be asked again."""
+        if whole.answer is Answer.NO:
+            return "none"
         if pinned is None or pinned.answer is Answer.UNKNOWN:
-            return "none"
-        if pinned.yes:
-            return "ours" if pinned.name == PIN_NAME else "theirs"
+            return None
+        if pinned.yes and pinned.name != PIN_NAME:
+            return "theirs"
         try:
-            with self.exclusion.hold([cid]):
-                self.local.pin(cid, limits=_LIMITS)
+            with self.exclusion.hold([cid]):  # asked again within: another job may have released it just now
+                now = self.local.pinned([cid], names=True)[cid]
+                if now.answer is Answer.UNKNOWN:
+                    return None
+                if not now.yes:
+                    self.local.pin(cid, limits=_LIMITS)
         except EncoderPinError as error:
-            logger.info("could not hold {} on {}: {}", cid, self.local.address, error)
-            return "none"
-        return "ours"
+            logger.info("could not hold {} on {} for now: {}", cid, self.local.address, error)
+            return None
+        return "theirs" if now.yes and now.name != PIN_NAME else "ours"
 
     def release(self, pin: LazyPin, supernode: PinNode) -> None:
         """Take one step towards unpinning a held CID; the result is posted."""
         try:
             self.post(Released(key=pin.key, done=self._release(pin, supernode)))
-        except EncoderPinError as error:
+        except (EncoderPinError, sqlite3.Error) as error:
             logger.debug("does not release {} yet: {}", pin.job.cid, error)
             self.post(Released(key=pin.key, done=None))
 
@@ -87,7 +95,7 @@ class Holder:
         if pin.whole_at is None:
             return False if supernode.whole([cid])[cid].yes else None
         with self.exclusion.hold([cid]):
-            if self.needed(cid):
+            if self.needed(pin):
                 return None
             mine = self.local.pinned([cid], names=True)[cid]
             if mine.answer is Answer.NO or (mine.yes and mine.name != PIN_NAME):

@@ -7,7 +7,10 @@ Times are wall-clock milliseconds, clamped wherever they are compared, so that a
 
 from __future__ import annotations
 
+import functools
+import os
 import sqlite3
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -76,13 +79,14 @@ class Ledger:
         """One write transaction; rolled back on any error."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+            with _fork_waits():
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
+                    raise
         except sqlite3.OperationalError as error:
             if schema.is_damaged(error):
                 raise
@@ -181,6 +185,11 @@ class Ledger:
                 rows,
             )
 
+    def needs(self, pin: LazyPin) -> bool:
+        """Whether another job needs the CID of `pin` on the local node: one that is open, or archived."""
+        sql = "SELECT 1 FROM job WHERE cid=? AND key<>? AND (closed_at IS NULL OR state='archived') LIMIT 1"
+        return bool(self.read(sql, (pin.job.cid, pin.key)))
+
     def releases(self, now: int, *, limit: int, again: int) -> list[LazyPin]:
         """Jobs whose held CID may be released at `now`; each is handed out again after `again` milliseconds."""
         with self.transaction() as db:
@@ -234,7 +243,7 @@ class Ledger:
                 return 0
             db.execute(
                 "UPDATE job SET next_at=next_at+:s, received_at=received_at+:s, first_tried_at=first_tried_at+:s,"
-                " lease_until=lease_until+:s WHERE closed_at IS NULL",
+                " lease_until=lease_until+:s, whole_at=whole_at+:s WHERE closed_at IS NULL",
                 {"s": step},
             )
             db.execute("UPDATE job SET release_at=release_at+? WHERE release_at IS NOT NULL", (step,))
@@ -278,3 +287,12 @@ class Ledger:
     def select(self, where: str = "1", parameters: Sequence[object] = ()) -> list[LazyPin]:
         """Jobs that match a condition of ours (never of a user's)."""
         return [lazy_pin(row) for row in self.read(f"SELECT * FROM job WHERE {where}", parameters)]  # noqa: S608
+
+
+@functools.cache
+def _fork_waits() -> threading.RLock:
+    """Held during a transaction, and by whoever forks: a child that exits would roll back what its copy of the
+    connection believes to be under way, in the file that its parent writes to."""
+    lock = threading.RLock()
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock

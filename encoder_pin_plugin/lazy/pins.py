@@ -48,7 +48,8 @@ class LazyPin:
         fallbacks: how often the local fallback failed.
         hold: who pinned the CID on the local node: "ours", "theirs", "none", "released", None for not asked yet.
         epoch, owner: the lease.
-        whole_at: when the supernode was first found to have every block of a held CID.
+        whole_at: when every block was first found where it is to be: on the supernode for a release, on a local node of
+            another machine for a fallback.
         line: its line in the archive.
         closed_at: when it came to its end.
     """
@@ -91,6 +92,7 @@ class Step:
     reason: Reason | None = None
     error: str | None = None
     line: bytes | None = None
+    whole_at: int | None = None
 
 
 def to_ms(moment: datetime) -> int:

@@ -66,7 +66,7 @@ UPDATE job SET release_at=:later WHERE key IN (
 
 STEP = """
 UPDATE job SET state=:state, next_at=:next_at, attempts=:attempts, tries=:tries, fallbacks=:fallbacks,
-    first_tried_at=:first_tried_at, reason=:reason, error=:error, line=coalesce(:line, line),
+    first_tried_at=:first_tried_at, reason=:reason, error=:error, line=coalesce(:line, line), whole_at=:whole_at,
     release_at=CASE WHEN :state = 'pinned' AND hold = 'ours' THEN :now END,
     closed_at=:closed_at, owner=NULL, lease_until=NULL
 WHERE key=:key AND owner=:owner AND epoch=:epoch AND closed_at IS NULL
@@ -113,6 +113,7 @@ def step_row(step: Step, now: int) -> dict[str, object]:
         "key": step.pin.key, "owner": step.pin.owner, "epoch": step.pin.epoch, "state": step.state,
         "next_at": step.next_at, "attempts": step.attempts, "tries": step.tries, "fallbacks": step.fallbacks,
         "first_tried_at": step.first_tried_at, "reason": step.reason, "error": error, "line": step.line,
+        "whole_at": step.whole_at,
         "closed_at": now if step.state.final else None, "now": now,
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_pin_plugin.clock import Clock
-    from encoder_pin_plugin.lazy.pins import Step
+    from encoder_pin_plugin.lazy.pins import LazyPin, Step
     from encoder_pin_plugin.lazy.ports import Decisions
     from encoder_pin_plugin.nodes.base import PinNode
     from encoder_pin_plugin.settings import Settings
@@ -106,8 +106,13 @@ class Worker:
             fallbacks=Fallbacks(
                 settings, decisions, exclusion, alarms=self._alarms, clock=clock, post=post, settle=settle
             ),
-            holder=Holder(local=local, exclusion=exclusion, needed=decisions.needed, post=post) if local else None,
+            holder=Holder(local=local, exclusion=exclusion, needed=self._needed, post=post) if local else None,
         )  # fmt: skip
+
+    def _needed(self, pin: LazyPin) -> bool:
+        """Whether another job, or a line of the archive, needs a CID: asked beside the work, right before an unpin."""
+        with closing(Ledger(self._path)) as ledger:
+            return ledger.new or ledger.needs(pin) or self._decisions.needed(pin.job.cid)
 
     def wake(self) -> None:
         """There is something to do: a job was recorded in this process."""
