@@ -13,7 +13,7 @@ from encoder_pin_plugin.archive.jsonl import ARCHIVE_NAME, Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from tests.benchmarks.jobs import cid_of
 from tests.benchmarks.lines import Line, Run
-from tests.benchmarks.measure import in_turns, median, percentile, seconds_of
+from tests.benchmarks.measure import by_round, in_turns, median, percentile, seconds_of
 from tests.benchmarks.videos import run_shell, tool
 
 APPEND_LIMIT = 5.0
@@ -101,5 +101,6 @@ def total(run: Run) -> Iterator[Line]:
     yield Line(
         name="total", what=f"count and MB of {count:,} lines", ours=count / median(taken["ours"]) / 1e6,
         peer=count / median(taken["peer"]) / 1e6, unit="M lines/s", against=peer, aim=">= 4",
+        ratios=by_round(taken["peer"], taken["ours"]),
         note=f"{median(taken['ours']):.2f} s, the interpreter's start included; theirs {median(taken['peer']):.2f} s",
     )  # fmt: skip

@@ -61,7 +61,8 @@ def _append(folder: Path, ready: Event, stop: Event, told: multiprocessing.Simpl
     from loguru import logger
 
     logger.remove()
-    archive, taken = Archive(folder), []
+    archive = Archive(folder)
+    taken: list[float] = []
     archive.append(record_of(0, "warm"))
     ready.set()
     while not stop.is_set():

@@ -13,13 +13,13 @@ from encoder_hookspecs.events import CompletedJob
 from examples.nodes import ClusterPeer, KuboDaemon
 from tests.benchmarks.jobs import host, settings_for
 from tests.benchmarks.lines import Line, Run
-from tests.benchmarks.measure import Pace, in_turns, median, pace
+from tests.benchmarks.measure import Pace, by_round, in_turns, median, pace
 from tests.benchmarks.videos import CONCURRENCY, TwoNodes, make_videos, pin_raw, two_nodes
 
 
 def drain(run: Run) -> Iterator[Line]:
     """Lazy pins drained on a real Kubo, against raw pin/add and a real Cluster peer on the same node."""
-    rounds, slice_size = 2, run.sized(1000, 100)
+    rounds, slice_size = 4, run.sized(500, 100)
     with two_nodes(run.folder) as nodes, ClusterPeer(run.folder / "peer", nodes.remote) as peer:
         run.say(f"making {3 * rounds * slice_size} videos")
         slices = _slices(make_videos(nodes.local, run.folder, 3 * rounds * slice_size), slice_size)
@@ -79,12 +79,12 @@ def wait_until_pinned(node: KuboDaemon, cids: list[str]) -> None:
 
 
 def _lines(paces: dict[str, list[Pace]], count: int) -> Iterator[Line]:
-    rates = {name: median([one.rate for one in measured]) for name, measured in paces.items()}
+    rates = {name: [one.rate for one in measured] for name, measured in paces.items()}
     costs = ", ".join(f"{name} {sorted(one.cost() for one in measured)[len(measured) // 2]}"
                       for name, measured in paces.items())  # fmt: skip
     what, note = f"{count} lazy pins drained, proofs included", f"CPU ms a pin, ours+nodes': {costs}"
     for name, against, aim in (("raw", "raw pin/add, 16 at once", ">= 0.9"), ("cluster", "a Cluster peer", ">= 1.5")):
         yield Line(
-            name="drain", what=what, ours=rates["ours"], peer=rates[name], unit="pins/s", against=against, aim=aim,
-            note=note,
+            name="drain", what=what, ours=median(rates["ours"]), peer=median(rates[name]), unit="pins/s",
+            against=against, aim=aim, note=note, ratios=by_round(rates["ours"], rates[name]),
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ class Line:
         against: what the peer or limit is.
         aim: what the ratio should be, such as `<= 3`; empty where there is no aim.
         note: anything a reader needs to judge the ratio.
+        ratios: one for each round, where the two were measured in turns: their median then is the ratio, because
+            what else the machine does changes from minute to minute.
     """
 
     name: str
@@ -31,10 +34,13 @@ class Line:
     against: str
     aim: str = ""
     note: str = ""
+    ratios: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> float:
         """Ours to the peer's."""
+        if self.ratios:
+            return statistics.median(self.ratios)
         return self.ours / self.peer if self.peer else float("inf")
 
     @property
@@ -75,8 +81,8 @@ def as_table(lines: Sequence[Line]) -> str:
     text = []
     for number, row in enumerate(rows):
         text.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if number and lines[number - 1].note:
-            text.append(f"    {lines[number - 1].note}")
+        if number and (note := _note(lines[number - 1])):
+            text.append(f"    {note}")
     return "\n".join(text)
 
 
@@ -94,6 +100,11 @@ def _cells(line: Line) -> tuple[str, ...]:
     mark = {True: "reached", False: "MISSED", None: ""}[line.reached]
     ours, peer = (f"{_number(value)} {line.unit}" for value in (line.ours, line.peer))
     return (line.name, line.what, ours, line.against, peer, f"{line.ratio:.2f}", line.aim, mark)
+
+
+def _note(line: Line) -> str:
+    rounds = "by round " + " ".join(f"{ratio:.2f}" for ratio in line.ratios) if len(line.ratios) > 1 else ""
+    return "; ".join(part for part in (rounds, line.note) if part)
 
 
 def _number(value: float) -> str:

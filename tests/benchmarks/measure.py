@@ -40,6 +40,11 @@ def percentile(values: Sequence[float], percent: float) -> float:
 median = statistics.median
 
 
+def by_round(ours: Sequence[float], peers: Sequence[float]) -> tuple[float, ...]:
+    """The ratio of each round."""
+    return tuple(one / other for one, other in zip(ours, peers, strict=True))
+
+
 def cpu_seconds(pid: int) -> float:
     """The CPU time that a process has used so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import count
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 from encoder_pin_plugin.archive.jsonl import ARCHIVE_NAME
@@ -16,7 +17,7 @@ from examples.nodes import ClusterPeer, cluster_ctl_binary
 from tests.benchmarks.drain import wait_until_pinned
 from tests.benchmarks.far_away import DELAY, far_away
 from tests.benchmarks.lines import Line, Run
-from tests.benchmarks.measure import in_turns, median, seconds_of
+from tests.benchmarks.measure import by_round, in_turns, median, seconds_of
 from tests.benchmarks.videos import TwoNodes, make_videos, pin_raw, run_shell, tool, two_nodes
 
 _PEERS = {
@@ -56,19 +57,19 @@ def _race(run: Run, *, far: bool) -> Iterator[Line]:
         sizes = {"pull": size, "push": size, "raw": size, "cluster": 2 * few, "shell": few}
         run.say(f"making {rounds * sum(sizes.values())} videos")
         cids = iter(make_videos(nodes.local, run.folder, rounds * sum(sizes.values())))
-        rates = in_turns({name: lambda name=name: _rate(nodes, ways[name], [next(cids) for _ in range(sizes[name])])
-                          for name in sizes}, rounds)  # fmt: skip
+        rates = in_turns({name: partial(_rate, nodes, ways[name], cids, sizes[name]) for name in sizes}, rounds)
     where = f", API {DELAY * 1e3:.0f} ms away each way" if far else ""
     for mode in ("pull", "push"):
         for name, against in _PEERS.items():
             yield Line(
                 name="migrate_far" if far else "migrate", what=f"{rounds * size} CIDs, {mode}, proved{where}",
                 ours=median(rates[mode]), peer=median(rates[name]), unit="CIDs/s", against=against,
-                aim=_AIMS.get((mode, name), ""),
+                aim=_AIMS.get((mode, name), ""), ratios=by_round(rates[mode], rates[name]),
             )  # fmt: skip
 
 
-def _rate(nodes: TwoNodes, way: Callable[[list[str]], object], cids: list[str]) -> float:
+def _rate(nodes: TwoNodes, way: Callable[[list[str]], object], source: Iterator[str], size: int) -> float:
+    cids = list(islice(source, size))
     seconds = seconds_of(lambda: way(cids))
     if missing := set(cids) - nodes.remote.pins():
         raise RuntimeError(f"{len(missing)} of {len(cids)} are not pinned in the end")

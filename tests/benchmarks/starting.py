@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from encoder_pin_plugin.nodes.base import Told
+from encoder_pin_plugin.nodes.kubo import KuboNode
 from tests.benchmarks.jobs import host, open_jobs, settings_for
 from tests.benchmarks.lines import Line, Run
 from tests.benchmarks.measure import in_turns, median, memory_mb, seconds_of
@@ -21,7 +25,7 @@ def imports(run: Run) -> Iterator[Line]:
     """Importing the plugin, against what any host with plugins imports anyway, and against nothing at all."""
     statements = {"ours": "import encoder_pin_plugin.plugin", "pluggy": "import pluggy", "nothing": "pass"}
     taken = in_turns(
-        {name: lambda text=text: 1e3 * seconds_of(lambda: _python(text)) for name, text in statements.items()},
+        {name: partial(_milliseconds, text) for name, text in statements.items()},
         run.sized(15, 5),
     )
     middle = {name: median(values) for name, values in taken.items()}
@@ -32,8 +36,8 @@ def imports(run: Run) -> Iterator[Line]:
         )  # fmt: skip
 
 
-def _python(statement: str) -> None:
-    subprocess.run([sys.executable, "-c", statement], check=True)
+def _milliseconds(statement: str) -> float:
+    return 1e3 * seconds_of(lambda: subprocess.run([sys.executable, "-c", statement], check=True))
 
 
 def memory(run: Run) -> Iterator[Line]:
@@ -64,18 +68,26 @@ def _work(folder: Path) -> dict[str, float]:
     return found
 
 
+class _Noticing(KuboNode):
+    """A node that is nowhere, and sets an event when it is first asked."""
+
+    def __init__(self, first: threading.Event) -> None:
+        super().__init__("http://127.0.0.1:9")
+        self._first = first
+
+    def pinned(self, cids: Sequence[str], *, names: bool = False) -> Mapping[str, Told]:
+        self._first.set()
+        return super().pinned(cids, names=names)
+
+
 def watch_worker(folder: str) -> None:
     """Work on a folder until a few seconds after the first attempt, and print what was seen."""
-    import threading
-
     from loguru import logger
 
     logger.remove()
     manager, plugin = host(settings_for(Path(folder), lazy_pin_backoff="3600"))
     first = threading.Event()
-    node = plugin.service.supernode
-    asked = node.pinned
-    node.pinned = lambda *args, **options: (first.set(), asked(*args, **options))[1]
+    vars(plugin.service)["supernode"] = _Noticing(first)
     start = time.perf_counter()
     worker = plugin.service.worker(manager)
     thread = threading.Thread(target=worker.run, daemon=True)
