@@ -176,7 +176,7 @@ class Attempts:
         except Exception:  # noqa: BLE001 - whatever goes wrong in deciding, the job must go on
             logger.exception("nobody could decide what comes after the attempt: the longest backoff does")
             decision = RetryIn(seconds=policy.backoff[-1])
-        too_old = now - pin.received_at >= settings.fallback_after * 1000
+        too_old = now - pin.waiting_since >= settings.fallback_after * 1000
         if not settings.enable_local_fallback:
             longest = isinstance(decision, GiveUp)
             delay = policy.backoff[-1] if longest else retry.clamp(decision.seconds, policy)  # type: ignore[union-attr]

@@ -231,7 +231,7 @@ class Dispatch:
     def _claim_holds(self, ledger: Ledger) -> None:
         if self._holder is None or self._holding or self._clock.steady() < self._hold_at:
             return
-        unheld = "closed_at IS NULL AND hold IS NULL ORDER BY received_at LIMIT ? OFFSET ?"
+        unheld = "closed_at IS NULL AND hold IS NULL ORDER BY waiting_since LIMIT ? OFFSET ?"
         pins = ledger.select(unheld, (HOLDS_AT_ONCE, self._hold_from))
         if len(pins) < HOLDS_AT_ONCE:
             self._hold_from = 0

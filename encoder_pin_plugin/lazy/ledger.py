@@ -131,7 +131,7 @@ class Ledger:
             now: wall-clock milliseconds.
             limit: how many at most.
             lease: milliseconds.
-            older_than: only jobs received at or before this time, and these whether due or not.
+            older_than: only jobs that have waited since this time or before, and these whether due or not.
             small_only: leave out those that may keep a slot for long.
         """
         parameters = {"owner": owner, "state": state, "now": now, "until": now + lease, "limit": limit,
@@ -242,7 +242,7 @@ class Ledger:
             if abs(step) <= tolerance:
                 return 0
             db.execute(
-                "UPDATE job SET next_at=next_at+:s, received_at=received_at+:s, first_tried_at=first_tried_at+:s,"
+                "UPDATE job SET next_at=next_at+:s, waiting_since=waiting_since+:s, first_tried_at=first_tried_at+:s,"
                 " lease_until=lease_until+:s, whole_at=whole_at+:s WHERE closed_at IS NULL",
                 {"s": step},
             )

@@ -40,7 +40,7 @@ class LazyPin:
         key: names the job.
         job: what the host reported.
         state: where it is in its life.
-        received_at: since when it waits: its completion, or when it was taken in where that lies in the future.
+        waiting_since: since when it waits: its completion, or when it was taken in where that lies in the future.
         next_at: when its next turn is.
         attempts, tries: failed attempts that count, and all of them.
         first_tried_at: when the first one began.
@@ -57,7 +57,7 @@ class LazyPin:
     key: str
     job: CompletedJob
     state: State
-    received_at: int
+    waiting_since: int
     next_at: int
     attempts: int = 0
     tries: int = 0

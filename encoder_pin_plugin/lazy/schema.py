@@ -39,7 +39,7 @@ CREATE TABLE job (
     type TEXT,
     node_id TEXT,
     completed_at INTEGER NOT NULL,
-    received_at INTEGER NOT NULL,
+    waiting_since INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('pending', 'falling_back', 'pinned', 'archived', 'rejected')),
     attempts INTEGER NOT NULL DEFAULT 0,
     tries INTEGER NOT NULL DEFAULT 0,
@@ -58,11 +58,11 @@ CREATE TABLE job (
     closed_at INTEGER
 ) STRICT;
 CREATE INDEX job_due ON job (state, next_at) WHERE closed_at IS NULL;
-CREATE INDEX job_age ON job (state, received_at) WHERE closed_at IS NULL;
+CREATE INDEX job_age ON job (state, waiting_since) WHERE closed_at IS NULL;
 CREATE INDEX job_leased ON job (cid) WHERE owner IS NOT NULL;
 CREATE INDEX job_cid ON job (cid);
 CREATE INDEX job_release ON job (release_at) WHERE release_at IS NOT NULL;
-CREATE INDEX job_unheld ON job (received_at) WHERE closed_at IS NULL AND hold IS NULL;
+CREATE INDEX job_unheld ON job (waiting_since) WHERE closed_at IS NULL AND hold IS NULL;
 CREATE INDEX job_state ON job (state, closed_at);
 CREATE TABLE submission (
     nonce TEXT PRIMARY KEY,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.lazy.pins import Step
 
 OPEN = """
-INSERT INTO job (key, cid, job_id, size_mb, type, node_id, completed_at, received_at, state, next_at)
+INSERT INTO job (key, cid, job_id, size_mb, type, node_id, completed_at, waiting_since, state, next_at)
 VALUES (:key, :cid, :job_id, :size_mb, :type, :node_id, :completed_at, min(:completed_at, :now), 'pending', :now)
 ON CONFLICT (key) DO UPDATE SET
     size_mb=coalesce(job.size_mb, excluded.size_mb), type=coalesce(job.type, excluded.type),
@@ -23,7 +23,7 @@ ON CONFLICT (key) DO UPDATE SET
     tries=CASE WHEN closed_at IS NULL THEN tries ELSE 0 END,
     fallbacks=CASE WHEN closed_at IS NULL THEN fallbacks ELSE 0 END,
     first_tried_at=CASE WHEN closed_at IS NULL THEN first_tried_at END,
-    received_at=CASE WHEN closed_at IS NULL THEN received_at ELSE excluded.received_at END,
+    waiting_since=CASE WHEN closed_at IS NULL THEN waiting_since ELSE excluded.waiting_since END,
     next_at=CASE WHEN closed_at IS NULL THEN next_at ELSE excluded.next_at END,
     reason=CASE WHEN closed_at IS NULL THEN reason END, error=CASE WHEN closed_at IS NULL THEN error END,
     hold=CASE WHEN closed_at IS NULL THEN hold END,
@@ -43,8 +43,8 @@ ORDER BY next_at LIMIT :limit
 """  # noqa: S608 - only our own text is put in
 
 DUE_BY_AGE = f"""
-SELECT key, cid FROM job WHERE closed_at IS NULL AND state=:state AND received_at <= :old {_FREE}
-ORDER BY received_at LIMIT :limit
+SELECT key, cid FROM job WHERE closed_at IS NULL AND state=:state AND waiting_since <= :old {_FREE}
+ORDER BY waiting_since LIMIT :limit
 """  # noqa: S608 - only our own text is put in
 
 LEASE = "UPDATE job SET owner=:owner, epoch=epoch+1, lease_until=:until WHERE key=:key RETURNING *"
@@ -138,7 +138,7 @@ def _lazy_pin(row: sqlite3.Row) -> LazyPin:
         completed_at=to_moment(row["completed_at"]),
     )  # fmt: skip
     return LazyPin(
-        key=row["key"], job=job, state=State(row["state"]), received_at=row["received_at"], next_at=row["next_at"],
+        key=row["key"], job=job, state=State(row["state"]), waiting_since=row["waiting_since"], next_at=row["next_at"],
         attempts=row["attempts"], tries=row["tries"], first_tried_at=row["first_tried_at"],
         reason=Reason(row["reason"]) if row["reason"] else None, error=row["error"], fallbacks=row["fallbacks"],
         hold=row["hold"], whole_at=row["whole_at"], epoch=row["epoch"],

@@ -61,7 +61,7 @@ def _ledger(data_dir: Path) -> Iterator[Finding]:
                 yield ok(LEDGER, "there is none yet; the worker makes it")
                 yield from _clock(0)
                 return
-            newest = ledger.number("SELECT max(received_at) FROM job") / 1000
+            newest = ledger.number("SELECT max(waiting_since) FROM job") / 1000
             found = ledger.rows("PRAGMA quick_check(1)")[0][0]
     except EncoderPinError as error:
         yield wrong(LEDGER, str(error), "see there; no job is lost: the job files have them all")

@@ -108,12 +108,12 @@ def _details(row: JobRow, now: float) -> str:
         parts.append(count(row.attempts, "failed attempt") if row.open else count(row.attempts, "attempt"))
     if row.fallbacks:
         parts.append(count(row.fallbacks, "failed fallback"))
-    if row.open and row.received_at is not None:
-        parts.append(f"open for {duration((now - row.received_at) / 1000)}")
+    if row.open and row.waiting_since is not None:
+        parts.append(f"open for {duration((now - row.waiting_since) / 1000)}")
     elif row.closed_at is not None:
         parts.append(f"{duration((now - row.closed_at) / 1000)} ago")
-    elif row.received_at is not None:
-        parts.append(f"{duration((now - row.received_at) / 1000)} old")
+    elif row.waiting_since is not None:
+        parts.append(f"{duration((now - row.waiting_since) / 1000)} old")
     parts.append(_next(row, now))
     return "".join(f", {part}" for part in parts if part)
 

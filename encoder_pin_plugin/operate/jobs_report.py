@@ -104,7 +104,7 @@ def _ask(ledger: LedgerView, now: int, overdue: int) -> JobsReport:
         pending=waiting.get("pending", 0),
         falling_back=waiting.get("falling_back", 0),
         in_flight=ledger.number(f"SELECT count(*) {_OPEN} AND owner IS NOT NULL"),
-        overdue=ledger.number(f"SELECT count(*) {_OPEN} AND received_at <= :then", then=overdue),
+        overdue=ledger.number(f"SELECT count(*) {_OPEN} AND waiting_since <= :then", then=overdue),
         fallbacks_failing=ledger.number(f"SELECT count(*) {failing}"),
         fallback_error=errors[0]["error"] if errors else None,
         pinned=ended.get("pinned", 0),
@@ -123,13 +123,13 @@ def _counts(ledger: LedgerView, sql: str) -> dict[str, int]:
 
 
 def _oldest(ledger: LedgerView, now: int) -> OldestJob | None:
-    for row in ledger.rows(f"SELECT * {_OPEN} ORDER BY received_at LIMIT 1"):
+    for row in ledger.rows(f"SELECT * {_OPEN} ORDER BY waiting_since LIMIT 1"):
         return OldestJob(
             job_id=row["job_id"],
             cid=row["cid"],
             state=row["state"],
             attempts=row["attempts"],
-            age_seconds=max(now - row["received_at"], 0) / 1000,
+            age_seconds=max(now - row["waiting_since"], 0) / 1000,
             error=row["error"],
         )
     return None

@@ -31,7 +31,7 @@ _WHERE = {
     "open": "closed_at IS NULL",
     "pending": "closed_at IS NULL AND state = 'pending'",
     "falling_back": "closed_at IS NULL AND state = 'falling_back'",
-    "overdue": "closed_at IS NULL AND received_at <= :overdue",
+    "overdue": "closed_at IS NULL AND waiting_since <= :overdue",
     "pinned": "closed_at IS NOT NULL AND state = 'pinned'",
     "archived": "closed_at IS NOT NULL AND state = 'archived'",
     "rejected": "0",  # their files say it
@@ -54,7 +54,7 @@ class JobRow:
     attempts: int = 0
     fallbacks: int = 0
     in_flight: bool = False
-    received_at: int | None = None
+    waiting_since: int | None = None
     next_at: int | None = None
     closed_at: int | None = None
     reason: str | None = None
@@ -89,7 +89,7 @@ def indexed_jobs(ledger: LedgerView, wanted: Wanted) -> tuple[list[JobRow], int]
     where = _WHERE[wanted.state] + (" AND cid = :cid" if wanted.cid else "")
     named = {"cid": wanted.cid, "overdue": wanted.overdue, "limit": wanted.limit}
     total = ledger.number(f"SELECT count(*) FROM job WHERE {where}", **named)  # noqa: S608 - our own words
-    order = "closed_at IS NOT NULL, closed_at DESC, received_at"
+    order = "closed_at IS NOT NULL, closed_at DESC, waiting_since"
     rows = ledger.rows(f"SELECT * FROM job WHERE {where} ORDER BY {order} LIMIT :limit", **named)  # noqa: S608 - likewise
     return [row_of(row) for row in rows], total
 
@@ -107,7 +107,7 @@ def row_of(row: Row) -> JobRow:
         attempts=row["attempts"],
         fallbacks=row["fallbacks"],
         in_flight=row["owner"] is not None,
-        received_at=row["received_at"],
+        waiting_since=row["waiting_since"],
         next_at=row["next_at"] if row["closed_at"] is None else None,
         closed_at=row["closed_at"],
         reason=row["reason"],
@@ -122,7 +122,7 @@ def arrived_jobs(spool: Spool) -> Iterator[JobRow]:
         submission, problem = _read(spool, path)
         if submission is not None or problem:
             at = int(path.lstat().st_mtime * 1000)
-            yield _row_of_file(path, ARRIVED, submission, error=problem or None, received_at=at)
+            yield _row_of_file(path, ARRIVED, submission, error=problem or None, waiting_since=at)
 
 
 def rejected_jobs(spool: Spool) -> Iterator[JobRow]:
@@ -135,7 +135,7 @@ def rejected_job(spool: Spool, file: RejectedFile) -> JobRow:
     """The job of a file that was set aside, as far as one can be made out."""
     submission, _ = _read(spool, file.path)
     at = int((time.time() - file.age_seconds) * 1000)
-    return _row_of_file(file.path, REJECTED, submission, error=file.why, received_at=at)
+    return _row_of_file(file.path, REJECTED, submission, error=file.why, waiting_since=at)
 
 
 def first(rows: Iterator[JobRow], wanted: Wanted) -> list[JobRow]:
@@ -156,7 +156,7 @@ _OUR_NAME = re.compile(r"([0-9a-f]{32})\.[0-9a-f]{16}(\.[0-9a-f]{6})?")
 
 
 def _row_of_file(
-    path: Path, state: str, submission: Submission | None, *, error: str | None, received_at: int | None = None
+    path: Path, state: str, submission: Submission | None, *, error: str | None, waiting_since: int | None = None
 ) -> JobRow:
     ours = _OUR_NAME.fullmatch(path.name)
     job = submission.job if submission else None
@@ -168,7 +168,7 @@ def _row_of_file(
         size_mb=job.size_mb if job else None,
         type=job.type if job else None,
         node_id=job.node_id if job else None,
-        received_at=received_at,
+        waiting_since=waiting_since,
         error=error,
         file=str(path),
     )

@@ -192,7 +192,7 @@ def test_a_clock_that_is_behind(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
     desk.submit("job-1")
     ledger = desk.ledger()
     with ledger.transaction() as db:
-        db.execute("UPDATE job SET received_at = received_at + 86400000")
+        db.execute("UPDATE job SET waiting_since = waiting_since + 86400000")
     ledger.close()
     assert "before the newest job" in found(desk, "clock", "--no-nodes")[0][1]
     monkeypatch.setattr(check_state.time, "time", lambda: 1000.0)

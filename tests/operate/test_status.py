@@ -126,7 +126,7 @@ def test_overdue_jobs_say_where_to_look(desk: Desk) -> None:
     desk.submit("job-1")
     ledger = desk.ledger()
     with ledger.transaction() as db:
-        db.execute("UPDATE job SET received_at = received_at - 8000000")
+        db.execute("UPDATE job SET waiting_since = waiting_since - 8000000")
     ledger.close()
     desk.env["ENABLE_LOCAL_FALLBACK"] = "false"
     result = desk.run("status")
