@@ -49,11 +49,11 @@ class Holder:
         here: the job goes on without, and its fallback will say what is wrong."""
         holds: dict[str, str] = {}
         try:
-            whole = self.local.whole([pin.job.cid for pin in pins])
-            here = [cid for cid, told in whole.items() if told.yes]
-            pinned = self.local.pinned(here, names=True) if here else {}
+            pinned = self.local.pinned([pin.job.cid for pin in pins], names=True)
+            loose = [cid for cid, told in pinned.items() if told.answer is Answer.NO]
+            whole = self.local.whole(loose) if loose else {}  # walks the DAGs: only of what nobody has pinned
             for pin in pins:
-                held = self._hold(pin.job.cid, whole[pin.job.cid], pinned.get(pin.job.cid))
+                held = self._hold(pin.job.cid, pinned[pin.job.cid], whole.get(pin.job.cid))
                 if held is not None:
                     holds[pin.key] = held
         except NodeError as error:
@@ -61,14 +61,14 @@ class Holder:
         finally:
             self.post(Holds(holds=holds, complete=len(holds) == len(pins)))
 
-    def _hold(self, cid: str, whole: Whole, pinned: Told | None) -> str | None:
+    def _hold(self, cid: str, pinned: Told, whole: Whole | None) -> str | None:
         """Who holds `cid` now: "ours", "theirs" or "none"; None where that is to be asked again."""
-        if whole.answer is Answer.NO:
-            return "none"
-        if pinned is None or pinned.answer is Answer.UNKNOWN:
+        if pinned.answer is Answer.UNKNOWN:
             return None
         if pinned.yes and pinned.name != PIN_NAME:
             return "theirs"
+        if whole is not None and not whole.yes:
+            return "none" if whole.answer is Answer.NO else None
         try:
             with self.exclusion.hold([cid]):  # asked again within: another job may have released it just now
                 now = self.local.pinned([cid], names=True)[cid]

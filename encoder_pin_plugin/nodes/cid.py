@@ -10,6 +10,7 @@ hash functions Kubo pins, boxo `verifcid` (0.43).
 
 from __future__ import annotations
 
+import functools
 import string
 from dataclasses import dataclass, field
 
@@ -50,6 +51,10 @@ def parse_cid(text: str) -> Cid:
     Raises:
         InvalidCid: it is none, or one that Kubo would not pin; says what is wrong and what to write instead.
     """
+    return _parsed(text) if type(text) is str and len(text) <= MAX_LENGTH else _parse(text)
+
+
+def _parse(text: str) -> Cid:
     try:
         _check_characters(text)
         if len(text) == 46 and text.startswith("Qm"):
@@ -57,6 +62,10 @@ def parse_cid(text: str) -> Cid:
         return _version_1(text)
     except BadBase as error:
         raise InvalidCid(f"{shown(text)} is not a CID: {error}") from error
+
+
+_parsed = functools.lru_cache(maxsize=4096)(_parse)
+"""A CID on its way is parsed a dozen times: in events, rows, questions and answers."""
 
 
 def is_cid(text: str) -> bool:
