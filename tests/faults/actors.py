@@ -89,7 +89,7 @@ class Journal:
         os.write(self._file, json.dumps({"cid": cid, "job_id": job_id}).encode() + b"\n")
 
 
-class _NoSync:
+class NoSync:
     """Stands for `os.sync()`, which would flush every disk of this machine, and hide a forgotten fsync."""
 
     def wait(self) -> None:
@@ -113,14 +113,14 @@ def plugin_at(place: Place, **changes: Any) -> PinPlugin:
     options: dict[str, Any] = {
         "data_dir": place.data, "node_name": "encoder-1", "threespeak_ipfs_endpoint": "http://127.0.0.1:9",
         "lazy_pin_backoff": "0.02,0.02,0.02", "local_fallback_threshold": 2, "plugin_timeout": 5,
-        "lazy_pin_concurrency": 4,
+        "lazy_pin_concurrency": 4, "fallback_after": 1,
     }  # fmt: skip
     plugin = PinPlugin(load_settings({}, place.root, **(options | changes)))
     local = FolderNode(place.local)
     limits = Limits(stall=5, total=10)
     plugin.service.__dict__.update(
         local=local, supernode=FolderNode(place.supernode),
-        pinner=LocalPinner(node=local, limits=limits, sync=_NoSync()),  # type: ignore[arg-type]
+        pinner=LocalPinner(node=local, limits=limits, sync=NoSync()),  # type: ignore[arg-type]
     )  # fmt: skip
     return plugin
 
@@ -195,21 +195,6 @@ def manager_of(plugin: PinPlugin) -> pluggy.PluginManager:
     manager.add_hookspecs(EncoderSpecs)
     manager.register(plugin, "pin")
     return manager
-
-
-def collect(root: str, seed: int, *, data: str | None = None) -> None:
-    """Move lines out of the archive, as a migration does: pinned on the target, written among the migrated, removed."""
-    quicken()
-    place, dice = place_at(root, data), random.Random(seed)
-    archive, target = Archive(place.data), FolderNode(place.target)
-    while True:
-        waiting = [entry.record for entry in archive.entries() if entry.record is not None]
-        moved = waiting[: dice.randint(1, 5)]
-        for record in moved:
-            target.pin(record.hash, limits=Limits())
-        lines = [json.dumps(json.loads(record.line()) | {"target": "t"}).encode() + b"\n" for record in moved]
-        archive.compact([record.key for record in moved], lines)
-        time.sleep(dice.uniform(0, 0.03))
 
 
 def commit(root: str, *, data: str | None = None) -> None:

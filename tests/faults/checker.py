@@ -5,7 +5,8 @@ acknowledged when the harness wrote it down after `on_job_complete` had returned
 
 - open: a whole job file in `spool/new` or `spool/open`, or an open row of the ledger; or
 - pinned: the ledger says so and the supernode, asked itself, has the pin; or
-- archived: exactly one whole line for its (hash, job_id), and the local node has the pin; or migrated, likewise.
+- archived: exactly one whole line for its (hash, job_id), and the local node has the pin, or the target already has
+  it; or migrated: the same among what was migrated, and the target has it.
 
 Anything else is lost. Run it while nothing else runs.
 """
@@ -39,6 +40,7 @@ class Verdict:
     open: int = 0
     pinned: int = 0
     archived: int = 0
+    migrated: int = 0
 
     @property
     def clean(self) -> bool:
@@ -49,6 +51,13 @@ class Verdict:
         self.lost += earlier.lost
         self.doubled += earlier.doubled
         self.torn += earlier.torn
+
+    def places(self) -> str:
+        """Where the acknowledged jobs are, in words."""
+        return (
+            f"{self.acknowledged} jobs: {self.open} open, {self.pinned} pinned, {self.archived} archived,"
+            f" {self.migrated} migrated"
+        )
 
     def problems(self) -> list[str]:
         return [
@@ -101,10 +110,11 @@ def _judge(
         verdict.lost.append(f"{job} is pinned by the ledger, and the supernode does not have it")
     elif has_file or state in ("pending", "falling_back"):
         verdict.open += 1
+    elif (waits and (cid in local or cid in target)) or (migrated and cid in target):
+        verdict.archived += not migrated
+        verdict.migrated += bool(migrated)
     elif cid in supernode:
         verdict.pinned += 1
-    elif (waits and cid in local) or (migrated and cid in target):
-        verdict.archived += 1
     else:
         where = f"ledger {state}, lines {waits}+{migrated}, local pin {cid in local}"
         verdict.lost.append(f"{job} is nowhere: {where}")

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from tests.faults.rig import ROOT
 
-PRELOAD = ("tests.faults.actors", "tests.faults.scenarios", "tests.faults.planted")
+PRELOAD = ("tests.faults.actors", "tests.faults.moving", "tests.faults.scenarios", "tests.faults.planted")
 
 
 class ForkServer:

@@ -1,7 +1,7 @@
 """Kills: a mixed load on one data folder, killed by SIGKILL at random instants, over and over, and judged in between.
 
-Two hosts (one through plain pluggy, one through the manager with a worker of its own), two more workers, one who moves
-lines out of the archive, and a reader share the folder, while the supernode comes and goes. Whichever process's time is
+Two hosts (one through plain pluggy, one through the manager with a worker of its own), two more workers, a
+migration that cleans, and a reader share the folder, while the supernode comes and goes. Whichever process's time is
 up is killed, or frozen for a while and then killed or let go; its successor goes on with what is there. Every so often
 everything is killed at once, a recovery works off what is left, and the checker judges.
 """
@@ -52,22 +52,24 @@ def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> Ri
         while kills < count and clean():
             place = place_at(str(folder / f"run-{eras // ERAS_PER_FOLDER}"))
             kills += _era(server, place, dice, min(ERA, count - kills))
-            verdict, seconds = judge(server, place)
+            verdict, seconds = judge(server, place, supernode_down=dice.random() < 0.5)
             verdicts.append(verdict)
             healed.append(seconds)
             eras += 1
-            say(f"{kills} kills, {verdict.acknowledged} jobs in this folder, {len(verdict.problems())} problems")
+            say(f"{kills} kills; {verdict.places()}; {len(verdict.problems())} problems")
     return report("SIGKILL at random instants", kills, verdicts, healed=healed, folder=folder, seed=seed)
 
 
 def judge(
     server: ForkServer, place: Place, *, tail_may_be_torn: bool = False, damaged: bool = False,
-    ends_are_final: bool = False,
+    ends_are_final: bool = False, supernode_down: bool = False,
 ) -> tuple[Verdict, float]:  # fmt: skip
-    """Judge what lies there, unless it was damaged before, then work it off and judge again; seconds until the
-    recovery could work."""
+    """Judge what lies there, unless it was damaged before, then work it off, with the supernode or without, and judge
+    again; seconds until the recovery could work."""
     before = Verdict() if damaged else look(place, tail_may_be_torn=tail_may_be_torn, ends_are_final=ends_are_final)
     raise_nodes(place)
+    if supernode_down:
+        (place.supernode / "down").touch()
     told = server.run("tests.faults.actors:recover", root=str(place.root), data=str(place.data))
     after = look(place, drained=True)
     after.add(before)
@@ -112,7 +114,7 @@ def _era(server: ForkServer, place: Place, dice: random.Random, count: int) -> i
     root = str(place.root)
     reader = server.start("tests.faults.actors:read", root=root)
     slots = [
-        _begin(server, dice, "tests.faults.actors:collect", root=root),
+        _begin(server, dice, "tests.faults.moving:migrate", root=root),
         _begin(server, dice, "tests.faults.actors:host", root=root),
         _begin(server, dice, "tests.faults.actors:host", root=root, managed=True),
         _begin(server, dice, "tests.faults.actors:work", root=root),
@@ -149,14 +151,14 @@ def _act(server: ForkServer, dice: random.Random, slots: list[_Slot], slot: _Slo
 
 
 def _begin(server: ForkServer, dice: random.Random, call: str, **arguments: Any) -> _Slot:
-    seed = {"seed": dice.randrange(2**32)} if call.endswith(("host", "collect")) else {}
+    seed = {"seed": dice.randrange(2**32)} if call.endswith(("host", "migrate")) else {}
     child = server.start(call, **(arguments | seed))
     return _Slot(call, arguments, child, _until(dice))
 
 
 def _until(dice: random.Random) -> float:
     """Soon, in the middle of a start, or later, in the middle of the work."""
-    return time.monotonic() + dice.choice([dice.uniform(0.002, 0.03), dice.uniform(0.01, 0.3)])
+    return time.monotonic() + dice.choice([dice.uniform(0.002, 0.03), dice.uniform(0.03, 0.5)])
 
 
 def _flap(place: Place, dice: random.Random) -> None:

@@ -47,7 +47,7 @@ def run(
             verdicts.append(verdict)
             healed.append(seconds)
             if number % 50 == 49 or not verdict.clean:
-                say(f"{number + 1} pauses {'; '.join(verdict.problems()[:2])}")
+                say(f"{number + 1} pauses {' '.join(verdict.problems()[:1])[:300]}")
             if planted and not verdict.clean:
                 break  # seen: that was the question
     return report("pauses beyond the lease", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)

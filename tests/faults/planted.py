@@ -147,6 +147,27 @@ def _done_before_append() -> None:
     service.Service.archive_line = archive_line  # type: ignore[method-assign]
 
 
+def _target_not_asked() -> None:
+    """The target is taken to have everything."""
+    from encoder_hookspecs.events import Proof
+    from encoder_pin_plugin.archive import migrate
+    from encoder_pin_plugin.nodes import proofs
+
+    sure = proofs.Look(proof=Proof.WHOLE, enough=True)
+    proofs.Witness.look = lambda self, cids, *, again=False: dict.fromkeys(cids, sure)  # type: ignore[method-assign]
+    found = migrate.Migration._found
+    migrate.Migration._found = lambda self, item, *, there: found(self, item, there=True)  # type: ignore[method-assign]
+
+
+def _removed_before_migrated() -> None:
+    def compact(self: jsonl.Archive, remove: Any, migrated_lines: Any = ()) -> jsonl.Compacted:
+        sieve = jsonl.rewrite(self._waiting, self._lock, lambda _: jsonl.WithoutKeys(remove))
+        self._add_migrated({jsonl.parse_line(line).key: line for line in migrated_lines})
+        return jsonl.Compacted(removed=sieve.removed if sieve else 0, kept=None)
+
+    jsonl.Archive.compact = compact  # type: ignore[method-assign]
+
+
 def _pragma(name: str, value: str, expected: object) -> None:
     changed = tuple((it, value, expected) if it == name else (it, *rest) for it, *rest in schema._SETTINGS)
     schema._SETTINGS = changed  # type: ignore[assignment]
@@ -210,6 +231,8 @@ BUGS: dict[str, Callable[[], None]] = {
     "append without healing": _no_healing,
     "append without looking": _no_dedupe,
     "line in two writes": _in_two_writes,
+    "target not asked": _target_not_asked,
+    "removed before migrated": _removed_before_migrated,
     # caught by the pauses
     "lease not checked": _lease_not_checked,
 }

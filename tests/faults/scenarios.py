@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from encoder_hookspecs.events import CompletedJob
+from encoder_pin_plugin.archive import stages
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord, parse_line
 from encoder_pin_plugin.lazy import attempt, dispatch
@@ -31,6 +32,7 @@ from tests.faults.actors import (
     watch_commits,
 )  # fmt: skip
 from tests.faults.folder_node import FolderNode
+from tests.faults.moving import migrate_once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +57,24 @@ class Scenario:
 class _OnTheSpot:
     """In the place of a pool of threads: runs each task at once, in the caller's thread."""
 
-    def __init__(self, name: str, size: int) -> None:
-        """As `Pool`."""
+    def __init__(self, *_: object) -> None:
+        """As a pool's."""
 
-    def submit(self, task: Callable[[], None]) -> None:
-        task()
+    def submit(self, task: Callable[..., None], *arguments: Any) -> None:
+        task(*arguments)
 
     def close(self) -> None:
         """Nothing to close."""
+
+    def shutdown(self, **_: object) -> None:
+        """Nothing to shut down."""
 
 
 def single_threaded() -> None:
     """Have this process do everything in its one thread."""
     quicken()
     dispatch.Pool = _OnTheSpot  # type: ignore[misc,assignment]
+    stages.ThreadPoolExecutor = _OnTheSpot  # type: ignore[misc,assignment]
     attempt.Attempts._start_prover = lambda self: self._prove_batch([self._claims.get()])  # type: ignore[method-assign]
 
 
@@ -114,7 +120,7 @@ def _work(place: Place, **options: Any) -> None:
 
 def _one_failed_attempt(place: Place) -> None:
     watch_commits(place)
-    plugin = plugin_at(place, local_fallback_threshold=3, lazy_pin_backoff="0.4")
+    plugin = plugin_at(place, local_fallback_threshold=3, lazy_pin_backoff="0.4", fallback_after=7200)
     worker = plugin.service.worker(manager_of(plugin))
     worker._presence.begin()
     for _ in range(3):
@@ -226,5 +232,6 @@ SCENARIOS: dict[str, Scenario] = {
     "fallback": Scenario(prepare=_archive_of("old-1", "old-2"), act=_fall_back),
     "fallback, torn tail": Scenario(prepare=_torn_archive, act=_fall_back, torn_tail=True),
     "compaction": Scenario(prepare=_pinned_locally(_migrated), act=_compact),
+    "migration and cleaning": Scenario(prepare=_archive_of("old-1", "old-2"), act=migrate_once, again=True),
     "repair": Scenario(prepare=_damaged_archive, act=_repair, damaged=True, again=True),
 }

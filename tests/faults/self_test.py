@@ -33,6 +33,8 @@ CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
     "append without healing": (_stepping("append, torn tail"), 1000),
     "append without looking": (_stepping("append"), 1000),
     "line in two writes": (_stepping("append, new archive"), 1000),
+    "target not asked": (_stepping("migration and cleaning"), 1000),
+    "removed before migrated": (_stepping("compaction"), 1000),
     "lease not checked": (partial(pauses.run, names=["retry"]), 200),
 }
 """Planted bug -> the rig that must see it, and within how many faults."""

@@ -50,6 +50,11 @@ def points_of(child: Child, folder: Path) -> list[Point]:
     # -s: enough of a path to tell what was called
     with _traced(child, "-o", str(trace), "-s", "200", "-e", f"trace={_known()}"):
         pass
+    return points_in(trace)
+
+
+def points_in(trace: Path) -> list[Point]:
+    """Every changing call that strace wrote down."""
     counts: Counter[str] = Counter()
     points = []
     for line in trace.read_text(errors="replace").splitlines():
@@ -82,14 +87,14 @@ def pause_at(child: Child, point: Point, seconds: float, meanwhile: Callable[[],
 
 
 @contextmanager
-def _traced(child: Child, *options: str) -> Iterator[None]:
+def _traced(child: Child, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     _wait_until_stopped(child.pid)
     command = [tool("strace"), "-f", "-p", str(child.pid), *options]
     strace = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     try:
         _wait_until_attached(strace)
         os.kill(child.pid, signal.SIGCONT)
-        yield
+        yield strace
         strace.wait(120)
     finally:
         if strace.poll() is None:

@@ -112,7 +112,7 @@ class _Stepper:
         if verdict.clean:
             shutil.rmtree(root)
         if number % 100 == 99 or not verdict.clean:
-            self._say(f"{number + 1} points {'; '.join(verdict.problems()[:2])}")
+            self._say(f"{number + 1} points {' '.join(verdict.problems()[:1])[:300]}")
         return verdict, seconds
 
     def _kill_recoveries(self, server: ForkServer, name: str, root: Path, dice: random.Random) -> list[str]:

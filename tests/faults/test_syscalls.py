@@ -11,7 +11,7 @@ from tests.faults.tools import tool
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
-EVERY = [name for name in SCENARIOS if name.startswith(("intake", "append", "compaction", "repair"))]
+EVERY = [name for name in SCENARIOS if name.startswith(("intake", "append", "compaction", "migration", "repair"))]
 SAMPLED = [name for name in SCENARIOS if name not in EVERY]
 
 
@@ -23,7 +23,7 @@ def _strace() -> None:
         pytest.skip(f"SKIPPED AND COUNTED: {missing}")
 
 
-def test_every_call_of_intake_append_compaction_and_repair() -> None:
+def test_every_call_of_intake_append_compaction_migration_and_repair() -> None:
     row = syscalls.run(fresh_seed(), 10_000, print, names=EVERY)
     print(row)
     assert row.clean, row
