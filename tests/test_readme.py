@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import pytest
 
 from encoder_hookspecs import EncoderSpecs
@@ -25,15 +23,15 @@ from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import KEYS, ArchiveRecord
 from encoder_pin_plugin.lazy.spool import Spool
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
-from encoder_pin_plugin.operate.cli import COMMANDS, cli
+from encoder_pin_plugin.operate.cli import COMMANDS
 from encoder_pin_plugin.settings.table import TABLE
 from examples.nodes import ClusterPeer, KuboDaemon, make_dag
 from tests.archive.former_files import pending, put, queue
+from tests.shell import Shell, shell_in
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 SOURCE = "\n".join(path.read_text() for path in sorted((ROOT / "encoder_pin_plugin").rglob("*.py")))
-CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 
 
 def blocks(language: str) -> list[str]:
@@ -51,33 +49,9 @@ def quoted(text: str) -> list[str]:
     return re.findall(r"`([^`]*)`", text)
 
 
-@dataclass
-class Shell:
-    """A person at a shell in a folder of their own, with the console script on the path."""
-
-    folder: Path
-    env: dict[str, str]
-
-    def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        command = ["bash", "-o", "pipefail", "-c", line]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-        return subprocess.run(command, cwd=self.folder, env=self.env, text=True, timeout=120, check=False, **pipes)
-
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        quiet = subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=self.folder, env=self.env, stdin=quiet, stdout=quiet, stderr=quiet)
-
-
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     return shell_in(tmp_path)
-
-
-def shell_in(folder: Path) -> Shell:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    kept = {name: text for name, text in os.environ.items() if name not in TABLE}
-    (folder / "data").mkdir()
-    return Shell(folder, kept | {"PATH": path, "IPFS_API_ADDR": "http://127.0.0.1:1", "NODE_NAME": "encoder-1"})
 
 
 # What it shows is run
@@ -198,56 +172,6 @@ def test_the_entry_point_is_that_of_the_example_plugin() -> None:
     (text,) = blocks("toml")
     example = tomllib.loads((ROOT / "examples/site_plugin/pyproject.toml").read_text())
     assert tomllib.loads(text)["project"]["entry-points"] == example["project"]["entry-points"]
-
-
-def examples() -> Iterator[tuple[str, str]]:
-    """Each command with each command line in its help text."""
-    for name, command in commands(cli, ()):
-        for line in re.findall(r"^ +((?:[A-Z_]+=\S+ )*encoder-pin .+)$", command.help or "", flags=re.MULTILINE):
-            yield name, line
-
-
-def commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
-    yield " ".join(path) or "encoder-pin", group
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
-
-
-def test_every_command_has_an_example_in_its_help() -> None:
-    assert {name for name, _ in commands(cli, ())} == {name for name, _ in examples()}
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose data folder has an open job, a ledger and an archive of one line."""
-    shell = shell_in(tmp_path_factory.mktemp("prepared"))
-    assert shell.run(f"encoder-pin submit {CID} --job-id job-123").returncode == 0
-    assert shell.run("timeout --preserve-status 3 encoder-pin work").returncode == 0
-    record = ArchiveRecord(hash=CID, job_id="job-1", local_pin_timestamp="2025-10-28T10:30:00.000Z")
-    Archive(shell.folder / "data").append(record)
-    put(shell.folder / "pending_pins.json", queue([pending(1)]))
-    return shell.folder
-
-
-@pytest.mark.parametrize("line", [line for _, line in examples()])
-def test_the_examples_in_the_help_texts_run(shell: Shell, prepared: Path, line: str) -> None:
-    if "| jq" in line and not shutil.which("jq"):
-        pytest.skip("jq is not installed")
-    shutil.copytree(prepared, shell.folder, dirs_exist_ok=True)
-    for name in re.findall(r"(?<!> )(?<!\S)[\w.-]+\.jsonl\b", line):
-        (shell.folder / name).write_bytes(Archive(shell.folder / "data").path.read_bytes())
-    line = line.replace("/srv/encoder", str(shell.folder))
-    if line.split()[-1] == "work":
-        line = f"timeout --preserve-status 5 {line}"
-    done = shell.run(line)
-    assert done.returncode in (0, 1), f"{line}\n{done.stdout}"
-    assert "Traceback" not in done.stdout
 
 
 # What it lists is what there is
