@@ -132,7 +132,7 @@ class Dispatch:
             self._sweeping = False
             ledger.forget(result.nonces)
         else:
-            ledger.released(result.key, result.done, self._clock.wall(), again=RELEASE_GAP)
+            ledger.released(result.done, self._clock.wall(), again=RELEASE_GAP)
 
     def ended(self, pin: LazyPin) -> None:
         """The outcome for `pin` has arrived; a late one of a claim before changes nothing."""
@@ -262,9 +262,8 @@ class Dispatch:
 
     def _release(self, pins: list[LazyPin]) -> None:
         try:
-            for pin in pins:
-                if self._releaser is not None and self._supernode is not None:
-                    self._releaser.release(pin, self._supernode)
+            if self._releaser is not None and self._supernode is not None:
+                self._releaser.release(pins, self._supernode)
         finally:
             self._releasing = False
 

@@ -81,19 +81,37 @@ class Holder:
             return None
         return "theirs" if now.yes and now.name != PIN_NAME else "ours"
 
-    def release(self, pin: LazyPin, supernode: PinNode) -> None:
-        """Take one step towards unpinning a held CID; the result is posted."""
+    def release(self, pins: Sequence[LazyPin], supernode: PinNode) -> None:
+        """Take one step towards unpinning each held CID; the results are posted together, to be written at once."""
+        done: dict[str, bool | None] = {}
         try:
-            self.post(Released(key=pin.key, done=self._release(pin, supernode)))
+            done |= self._proved([pin for pin in pins if pin.whole_at is None], supernode)
+            for pin in pins:
+                if pin.whole_at is not None:
+                    done[pin.key] = self._tried_release(pin, supernode)
+        finally:
+            self.post(Released(done=done))
+
+    @staticmethod
+    def _proved(pins: Sequence[LazyPin], supernode: PinNode) -> dict[str, bool | None]:
+        """The first step: False for what the supernode has whole, None for what it has not, or does not tell."""
+        try:
+            whole = supernode.whole([pin.job.cid for pin in pins]) if pins else {}
+        except EncoderPinError as error:
+            logger.debug("releases nothing for now: {}", error)
+            return dict.fromkeys((pin.key for pin in pins), None)
+        return {pin.key: False if whole[pin.job.cid].yes else None for pin in pins}
+
+    def _tried_release(self, pin: LazyPin, supernode: PinNode) -> bool | None:
+        try:
+            return self._release(pin, supernode)
         except (EncoderPinError, sqlite3.Error) as error:
             logger.debug("does not release {} yet: {}", pin.job.cid, error)
-            self.post(Released(key=pin.key, done=None))
+            return None
 
     def _release(self, pin: LazyPin, supernode: PinNode) -> bool | None:
-        """True: unpinned. False: proved once, to be proved again. None: not safe yet."""
+        """The second step. True: unpinned. None: not safe yet."""
         cid = pin.job.cid
-        if pin.whole_at is None:
-            return False if supernode.whole([cid])[cid].yes else None
         with self.exclusion.hold([cid]):
             if self.needed(pin):
                 return None

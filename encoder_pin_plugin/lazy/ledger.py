@@ -196,15 +196,16 @@ class Ledger:
             rows = db.execute(RELEASE, {"now": now, "later": now + again, "limit": limit}).fetchall()
         return [lazy_pin(row) for row in rows]
 
-    def released(self, key: str, done: bool | None, now: int, *, again: int) -> None:
-        """Note a step of a release: done, proved once (to be proved again after `again` ms), or not safe yet."""
+    def released(self, steps: dict[str, bool | None], now: int, *, again: int) -> None:
+        """Note steps of releases: done, proved once (to be proved again after `again` ms), or not safe yet."""
         with self.transaction() as db:
-            if done is None:
-                db.execute("UPDATE job SET whole_at=NULL WHERE key=?", (key,))
-            elif done:
-                db.execute("UPDATE job SET hold='released', release_at=NULL WHERE key=?", (key,))
-            else:
-                db.execute("UPDATE job SET whole_at=?, release_at=? WHERE key=?", (now, now + again, key))
+            for key, done in steps.items():
+                if done is None:
+                    db.execute("UPDATE job SET whole_at=NULL WHERE key=?", (key,))
+                elif done:
+                    db.execute("UPDATE job SET hold='released', release_at=NULL WHERE key=?", (key,))
+                else:
+                    db.execute("UPDATE job SET whole_at=?, release_at=? WHERE key=?", (now, now + again, key))
 
     def next_due(self, now: int) -> int | None:
         """When the next job that waits becomes due, later than `now`; None where none waits."""

@@ -89,11 +89,10 @@ class Holds:
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """What became of a held CID: `done` is True when it is unpinned, False when it was proved once and is to be proved
+    """What became of held CIDs, by key: True when it is unpinned, False when it was proved once and is to be proved
     again, None when it is not safe yet."""
 
-    key: str
-    done: bool | None
+    done: dict[str, bool | None]
 
 
 @dataclass(frozen=True, kw_only=True)
