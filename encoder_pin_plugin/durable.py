@@ -84,7 +84,10 @@ def make_file(path: Path) -> None:
 
 def give_to_owner_of(folder: Path, descriptor: int) -> None:
     """Give what root has just created to the folder's owner, so that `sudo encoder-pin …` never locks the encoder out
-    of its own files. Raises OSError."""
+    of its own files; and let that owner read and write it, whatever umask a host or plugin has set. Raises OSError."""
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & FILE_MODE != FILE_MODE:
+        os.fchmod(descriptor, mode | FILE_MODE)
     if os.geteuid() != 0:
         return
     owner = folder.stat()
@@ -138,6 +141,8 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir(mode=FOLDER_MODE)
+        if folder.stat().st_mode & FOLDER_MODE != FOLDER_MODE:
+            folder.chmod(FOLDER_MODE)  # the umask keeps its own owner out
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             give_to_owner_of(folder.parent, descriptor)

@@ -25,6 +25,10 @@ MAX_BYTES = 64 * 1024
 
 _MOST = MAX_BYTES - 100
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_decode = json.JSONDecoder(parse_constant=str).decode
+"""Taken at import, as in a host's process a plugin may put something else in the place of `json.dumps` and `json.loads`."""
+
 _SEAL = re.compile(rb',"sha256":"([0-9a-f]{64})"}\n?\Z')
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{16})")
 
@@ -114,7 +118,7 @@ def _sealed(job: CompletedJob) -> bytes:
 
 
 def _json(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, separators=(",", ":"), default=str).encode()
+    return _encode(fields).encode()
 
 
 def _fields(body: bytes) -> dict[str, Any]:
@@ -123,7 +127,7 @@ def _fields(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise InvalidJobFile("it is empty: write it under another name first, then rename it into place")
     try:
-        fields = json.loads(body.decode("utf-8"), parse_constant=str)
+        fields = _decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidJobFile(f"it is not UTF-8 (byte {error.start}): write it as UTF-8") from error
     except (ValueError, RecursionError) as error:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextvars
 import copy
 import dataclasses
-import inspect
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Generic, TypeVar, cast
 
 import pluggy
@@ -242,8 +242,8 @@ def _own_copy(value: object) -> object:
 
 
 def misfit(result: object, expect: type | tuple[type, ...]) -> str | None:
-    """What is wrong with the type of an answer, or None."""
-    if result is None or isinstance(result, expect):
+    """What is wrong with the type of an answer, or None; its own word on its class is not asked for."""
+    if result is None or issubclass(type(result), expect):
         return None
     types = expect if isinstance(expect, tuple) else (expect,)
     return f"returned {type(result).__name__}, not {' or '.join(it.__name__ for it in types)}"
@@ -251,7 +251,8 @@ def misfit(result: object, expect: type | tuple[type, ...]) -> str | None:
 
 def _unawaited(result: object) -> str | None:
     """What to say of coroutines, which nobody will await: they are closed, so that Python does not warn as well."""
-    coroutines = [it for it in (result if isinstance(result, list) else [result]) if inspect.iscoroutine(it)]
+    results = cast("list[object]", result) if type(result) is list else [result]
+    coroutines = [cast("CoroutineType[object, object, object]", it) for it in results if type(it) is CoroutineType]
     for coroutine in coroutines:
         coroutine.close()
     return "returned a coroutine: hooks are called, never awaited" if coroutines else None

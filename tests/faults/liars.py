@@ -135,7 +135,7 @@ def lie_to_a_worker(root: str, role: str, lie: str, only: str, times: int) -> di
     """
     quicken()
     dispatch.LEASE = 120_000  # what hangs is to be waited for
-    worker.Breaker = functools.partial(_Patient, first=0.03, longest=0.2)  # type: ignore[attr-defined]
+    worker.Breaker = functools.partial(_Patient, first=0.03, longest=0.2)  # type: ignore[attr-defined,assignment]
     with ExitStack() as stack:
         stage = Stage(Path(root), role, stack)
         cids = stage.complete(times)
