@@ -27,7 +27,7 @@ _MOST = MAX_BYTES - 100
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 _decode = json.JSONDecoder(parse_constant=str).decode
-"""Taken at import, as in a host's process a plugin may put something else in the place of `json.dumps` and `json.loads`."""
+"""Taken at import: a plugin may put something else in the place of `json.dumps` and `json.loads`."""
 
 _SEAL = re.compile(rb',"sha256":"([0-9a-f]{64})"}\n?\Z')
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{16})")
