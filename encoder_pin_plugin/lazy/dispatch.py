@@ -101,11 +101,6 @@ class Dispatch:
         """Whether anything is under way whose result is awaited."""
         return bool(self._in_flight)
 
-    @property
-    def attempts(self) -> bool:
-        """Whether there is a supernode to attempt anything on."""
-        return self._attempts is not None
-
     def awaits(self, posted: int) -> bool:
         """Whether more results are to come than those that are posted already."""
         return len(self._in_flight) > posted

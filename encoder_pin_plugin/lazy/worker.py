@@ -6,7 +6,6 @@ what it found out. Several workers, in one process or many, may serve one data f
 
 from __future__ import annotations
 
-import queue
 import sqlite3
 import threading
 from contextlib import closing, suppress
@@ -20,16 +19,15 @@ from loguru import logger
 from encoder_pin_plugin.alarms import Alarms
 from encoder_pin_plugin.clock import SystemClock
 from encoder_pin_plugin.errors import EncoderPinError, LedgerError, StorageError
-from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.attempt import Attempts
 from encoder_pin_plugin.lazy.dispatch import Dispatch
 from encoder_pin_plugin.lazy.fallback import SETTLE, Fallbacks
 from encoder_pin_plugin.lazy.hold import Holder
 from encoder_pin_plugin.lazy.intake import AT_ONCE, Intake
 from encoder_pin_plugin.lazy.ledger import Ledger
-from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.lazy.ports import Note, Outcome, Result
+from encoder_pin_plugin.lazy.opening import OpenLedger
 from encoder_pin_plugin.lazy.presence import Presence
+from encoder_pin_plugin.lazy.results import Results
 from encoder_pin_plugin.lazy.retry import Breaker
 from encoder_pin_plugin.lazy.rounds import Rounds
 from encoder_pin_plugin.lazy.spool import Spool
@@ -37,10 +35,9 @@ from encoder_pin_plugin.nodes.exclusion import Exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from encoder_pin_plugin.clock import Clock
-    from encoder_pin_plugin.lazy.pins import LazyPin, Step
+    from encoder_pin_plugin.lazy.pins import LazyPin
     from encoder_pin_plugin.lazy.ports import Decisions
     from encoder_pin_plugin.nodes.base import PinNode
     from encoder_pin_plugin.settings import Settings
@@ -85,19 +82,17 @@ class Worker:
         self._rounds = Rounds(self._spool, self._alarms)
         self._presence = Presence(settings.data_dir)
         self._breaker = Breaker(random or Random())  # noqa: S311 - spreads load, guards nothing
-        self._posted: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._outcomes: list[Outcome] = []
-        self._notes: list[Note] = []
-        self._ledger: Ledger | None = None
+        self._ledger = OpenLedger(settings.data_dir / LEDGER_NAME, self._prepare)
+        self._has_supernode = nodes.supernode is not None
         self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
+        self._results = Results(settings, self._breaker, alarms=self._alarms, clock=self._clock, wake=self._wake.set)
         self._due: dict[str, float] = {}
         self._patience = 30.0
-        self._exhausted: set[str] = set()
         self._more = self._begun = False
         self._dispatch = self._make_dispatch(nodes, decisions)
 
     def _make_dispatch(self, nodes: Nodes, decisions: Decisions) -> Dispatch:
-        settings, clock, post = self._settings, self._clock, self._post
+        settings, clock, post = self._settings, self._clock, self._results.post
         exclusion, supernode, local = Exclusion(settings.data_dir), nodes.supernode, nodes.local
         settle = 0.0 if local is None or local.on_this_machine else SETTLE
         return Dispatch(
@@ -111,7 +106,7 @@ class Worker:
 
     def _needed(self, pin: LazyPin) -> bool:
         """Whether another job, or a line of the archive, needs a CID: asked beside the work, right before an unpin."""
-        with closing(Ledger(self._path)) as ledger:
+        with closing(Ledger(self._ledger.path)) as ledger:
             return ledger.new or ledger.needs(pin) or self._decisions.needed(pin.job.cid)
 
     def wake(self) -> None:
@@ -158,15 +153,14 @@ class Worker:
         """One round; whatever fails in it is said, and tried again in the next."""
         try:
             self._live()
-            ledger = self._opened()
+            ledger = self._ledger.get()
             self._keep_house(ledger)
             self._take_in(ledger)
-            self._write_down(ledger)
+            self._results.write_down(ledger, self._dispatch)
             self._dispatch.claim(ledger)
             self._every(3600.0, "check", lambda: ledger.check(whole=True))
         except sqlite3.DatabaseError as error:
-            self._close_ledger()
-            self._repair(error)
+            self._recover(error)
         except Exception as error:  # noqa: BLE001 - nothing may end the one thread that all jobs depend on
             self._cannot_go_on(error)
         else:
@@ -190,18 +184,13 @@ class Worker:
         else:
             self._alarms.end("intake", "job files are taken in again")
 
-    def _repair(self, error: sqlite3.DatabaseError) -> None:
-        """Set a damaged ledger aside; another trouble with it is said, and may pass."""
-        trouble: Exception = LedgerError(f"the ledger {self._path} cannot be used: {error}")
-        if schema.is_damaged(error):
-            try:
-                schema.set_aside(self._path, str(error))
-            except OSError as refused:
-                trouble = LedgerError(f"{self._path} is damaged ({error}), and cannot be set aside: {refused}")
-            else:
-                self._stop.wait(POLL)
-                return
-        self._cannot_go_on(trouble)
+    def _recover(self, error: sqlite3.DatabaseError) -> None:
+        try:
+            self._ledger.recover(error)
+        except LedgerError as trouble:
+            self._cannot_go_on(trouble)
+        else:
+            self._stop.wait(POLL)
 
     def _cannot_go_on(self, error: Exception) -> None:
         what = str(error) if isinstance(error, EncoderPinError) else f"{type(error).__name__}: {error}"
@@ -215,41 +204,21 @@ class Worker:
             return
         self._wake.wait(min(POLL, self._until_due()))
         self._wake.clear()
-        if self._dispatch.awaits(self._posted.qsize()):
+        if self._dispatch.awaits(self._results.waiting):
             self._stop.wait(GATHER)
 
     def _until_due(self) -> float:
         """Seconds until the next job becomes due."""
         with suppress(EncoderPinError, sqlite3.Error):
-            due = self._ledger.next_due(self._clock.wall()) if self._ledger else None
+            ledger = self._ledger.current
+            due = ledger.next_due(self._clock.wall()) if ledger else None
             return POLL if due is None else max(due - self._clock.wall(), 0) / 1000
         return POLL
 
-    @property
-    def _path(self) -> Path:
-        return self._settings.data_dir / LEDGER_NAME
-
-    def _opened(self) -> Ledger:
-        if self._ledger is not None and self._ledger.replaced():
-            logger.warning("the ledger {} was replaced by another file: opened again", self._path)
-            self._close_ledger()
-        if self._ledger is None:
-            ledger = Ledger(self._path)
-            try:
-                ledger.check()
-                self._intake.reconcile(ledger)
-                self._due["reconcile"] = self._clock.steady()
-            except BaseException:
-                ledger.close()
-                raise
-            self._ledger = ledger
-        return self._ledger
-
-    def _close_ledger(self) -> None:
-        if self._ledger is not None:
-            with suppress(sqlite3.Error):
-                self._ledger.close()
-            self._ledger = None
+    def _prepare(self, ledger: Ledger) -> None:
+        ledger.check()
+        self._intake.reconcile(ledger)
+        self._due["reconcile"] = self._clock.steady()
 
     def _keep_house(self, ledger: Ledger) -> None:
         self._every(1.0, "clock", lambda: self._dispatch.mind_the_clock(ledger))
@@ -270,70 +239,22 @@ class Worker:
             count = ledger.release(name)
             logger.warning("worker {} is gone: its {} jobs in flight are taken over", name, count)
 
-    def _write_down(self, ledger: Ledger) -> None:
-        while not self._posted.empty():
-            result = self._posted.get()
-            if not isinstance(result, Outcome):
-                self._notes.append(result)
-            elif result.before is not None:
-                self._dispatch.tell(result)
-            else:
-                self._outcomes.append(result)
-        if self._outcomes:
-            done = {step.pin.key for step in ledger.commit((it.step for it in self._outcomes), self._clock.wall())}
-            outcomes, self._outcomes = self._outcomes, []
-            for outcome in outcomes:
-                self._learn(outcome, written=outcome.step.pin.key in done)
-        while self._notes:
-            self._dispatch.note(ledger, self._notes[0])
-            del self._notes[0]
-
-    def _learn(self, outcome: Outcome, *, written: bool) -> None:
-        self._dispatch.ended(outcome.step.pin)
-        if outcome.asked:
-            self._mind_the_supernode(outcome)
-        if not written:
-            logger.warning("the result for job {} came too late: another worker has it", outcome.step.pin.job.job_id)
-        if self._is_exhausted(outcome.step):
-            self._exhausted.add(outcome.step.pin.key)
-
-    def _mind_the_supernode(self, outcome: Outcome) -> None:
-        if outcome.reason is None:
-            self._breaker.succeeded()
-        else:
-            self._breaker.failed(outcome.reason, self._clock.steady())
-        if not self._breaker.is_open:
-            self._alarms.end("supernode", "the supernode answers again")
-        elif outcome.reason is not None:
-            text = f"the supernode is taken to be down ({outcome.reason}): {outcome.step.error}"
-            self._alarms.begin("supernode", text)
-
-    def _is_exhausted(self, step: Step) -> bool:
-        """Whether a job has failed its fallback, or has used up its attempts and may not fall back."""
-        if step.state is State.FALLING_BACK:
-            return step.fallbacks > 0
-        may_not = not self._settings.enable_local_fallback
-        return step.state is State.PENDING and may_not and step.attempts >= self._settings.local_fallback_threshold
-
-    def _post(self, result: Result, /) -> None:
-        self._posted.put(result)
-        self._wake.set()
-
     def _drained(self) -> bool:
         with suppress(EncoderPinError, sqlite3.Error):
-            if self._ledger is None or not self._posted.empty() or self._intake.waiting():
+            ledger = self._ledger.current
+            if ledger is None or self._results.waiting or self._intake.waiting():
                 return False
             if self._hopeless:
                 return not self._dispatch.busy
-            limit = len(self._exhausted) + 1
-            open_jobs = self._ledger.read("SELECT key FROM job WHERE closed_at IS NULL LIMIT ?", (limit,))
-            return all(row["key"] in self._exhausted for row in open_jobs)
+            limit = len(self._results.exhausted) + 1
+            open_jobs = ledger.read("SELECT key FROM job WHERE closed_at IS NULL LIMIT ?", (limit,))
+            return all(row["key"] in self._results.exhausted for row in open_jobs)
         return False
 
     @property
     def _hopeless(self) -> bool:
         """Whether nothing may fall back, and there is no supernode, or it is down."""
-        return not self._settings.enable_local_fallback and (self._breaker.is_open or not self._dispatch.attempts)
+        return not self._settings.enable_local_fallback and (self._breaker.is_open or not self._has_supernode)
 
     def _finish(self) -> None:
         until = self._clock.steady() + self._patience
@@ -341,18 +262,18 @@ class Worker:
             self._wake.wait(0.1)
             self._wake.clear()
             with suppress(Exception):
-                ledger = self._opened()
-                self._write_down(ledger)
+                ledger = self._ledger.get()
+                self._results.write_down(ledger, self._dispatch)
                 self._every(30.0, "leases", partial(self._dispatch.renew, ledger))
         with suppress(Exception):  # what is not written down now is found out again at the next start
-            ledger = self._opened()
-            self._write_down(ledger)
+            ledger = self._ledger.get()
+            self._results.write_down(ledger, self._dispatch)
             self._intake.sweep(ledger)
 
     def _open_jobs(self) -> int:
         """How many are left, those that could not be taken in included; by their files where the ledger is closed."""
         with suppress(EncoderPinError, sqlite3.Error, OSError):
-            indexed = int(self._opened().read("SELECT count(*) FROM job WHERE closed_at IS NULL")[0][0])
+            indexed = int(self._ledger.get().read("SELECT count(*) FROM job WHERE closed_at IS NULL")[0][0])
             return indexed + len(self._spool.arrivals(10_000))
         with suppress(EncoderPinError):
             return max(1, len(self._spool.opened()) + len(self._spool.arrivals(10_000)))
@@ -361,9 +282,9 @@ class Worker:
     def _leave(self) -> None:
         try:
             with suppress(EncoderPinError, sqlite3.Error):
-                if self._ledger is not None:
-                    self._ledger.release(self._presence.name)
-            self._close_ledger()
+                if self._ledger.current is not None:
+                    self._ledger.current.release(self._presence.name)
+            self._ledger.close()
             self._dispatch.close()
             self._presence.end()
         finally:
