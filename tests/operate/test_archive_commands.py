@@ -142,7 +142,7 @@ def test_what_is_no_time_or_no_cid_is_wrong_usage(desk: Desk) -> None:
 
 
 def test_a_migrated_line_says_where_it_is_now(desk: Desk, archive: Archive) -> None:
-    record = _record(0, extra={"target": "cluster+http://10.0.0.1:9094"})
+    record = _record(0, extra={"migrated_to": "cluster+http://10.0.0.1:9094"})
     archive.migrated_path.write_bytes(record.line())
     assert "now on cluster+http://10.0.0.1:9094" in desk.run("archive", "list", "--migrated").stdout
 
