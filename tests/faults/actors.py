@@ -237,7 +237,7 @@ def recover(root: str, *, data: str | None = None, watched: bool = False) -> dic
     began = time.perf_counter()
     Archive(place.data).settle()
     recovering = plugin.service.worker(manager_of(plugin))
-    recovering._opened()
+    recovering._ledger.get()
     healed = time.perf_counter() - began
     left = recovering.run(drain=True)
     return {"healed": healed, "left": left}
