@@ -43,6 +43,12 @@ RIGS: dict[str, Rig] = {
     "pauses": Rig(module="pauses", small=50, full=500),
     "power cuts": Rig(module="powercuts", small=80, full=1_000),
     "migrations": Rig(module="migrations", small=100, full=1_000),
+    "system call errors": Rig(module="syscall_errors", small=100, full=1_500),
+    "one file gone": Rig(module="one_file_gone", small=120, full=1_000),
+    "lies": Rig(module="lies", small=300, full=100_000),
+    "many at once": Rig(module="many", small=2_048, full=100_000),
+    "time": Rig(module="time_rig", small=160, full=10_000),
+    "plugins from hell": Rig(module="hell", small=31, full=155),
     "planted bugs": Rig(module="self_test", small=100, full=100),
 }
 
