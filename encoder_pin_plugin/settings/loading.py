@@ -171,12 +171,20 @@ def _value(name: str, text: str, folder: Path | None) -> object:
 
 
 def _display(name: str, text: str, folder: Path | None) -> str:
-    if TABLE[name].secret or (TABLE[name].address and "@" in text):
+    if TABLE[name].secret or (TABLE[name].address and _may_hold_a_secret(name, text)):
         return MASK if text else ""
     if name in ("DATA_DIR", "NODE_NAME"):
         with suppress(Unusable):
             return plain(str(_value(name, text, folder)))
     return plain(text)
+
+
+def _may_hold_a_secret(name: str, text: str) -> bool:
+    """Whether an address has a password in it, or behind its ? what we do not understand: a token, maybe."""
+    try:
+        return "@" in text or ("?" in text and TABLE[name].parse(text) is None)
+    except Unusable:
+        return True
 
 
 def _options(overrides: Mapping[str, object]) -> dict[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_JOB_ID_LENGTH = 256
 """Characters. A longer job id is cut in the middle, and kept whole in `CompletedJob.raw`."""
 
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff\u200e\u200f\ufeff\u2066-\u2069]")
 
 
 class Keep(Protocol):
