@@ -49,6 +49,7 @@ RIGS: dict[str, Rig] = {
     "many at once": Rig(module="many", small=2_048, full=100_000),
     "time": Rig(module="time_rig", small=160, full=10_000),
     "plugins from hell": Rig(module="hell", small=31, full=155),
+    "alternatives": Rig(module="rivals", small=20, full=200),
     "planted bugs": Rig(module="self_test", small=100, full=100),
 }
 
