@@ -12,10 +12,11 @@ import threading
 import time
 from typing import Any
 
+from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.clock import SystemClock
 from encoder_pin_plugin.lazy import dispatch, worker
 from tests.faults.acting import complete
-from tests.faults.actors import manager_of, place_at, plugin_at, quicken
+from tests.faults.actors import cid_of, manager_of, place_at, plugin_at, quicken
 from tests.faults.checker import Verdict
 from tests.faults.forkserver import ForkServer
 from tests.faults.kills import judge, report
@@ -25,6 +26,9 @@ from tests.faults.scenarios import single_threaded
 YEARS = 365 * 86_400_000
 JUMPS = 8
 """Jumps of the clock in one case."""
+
+MOST = 200
+"""Cases of jumping clocks; the count beyond them is for the outage."""
 
 
 class Odd(SystemClock):
@@ -54,13 +58,13 @@ class Virtual:
 
 
 def run(seed: int, count: int, say: Say) -> RigReport:
-    """Have the clock jump about `count` times, then have one outage of `count` jobs."""
+    """Have the clock jump about `count` times, 1,600 at most, then have one outage of `count` jobs."""
     dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
     with (
         scratch("time", memory=True, keep=lambda: not all(verdict.clean for verdict in verdicts)) as folder,
         ForkServer(folder / "children.log") as server,
     ):
-        for number in range(max(1, count // JUMPS)):
+        for number in range(min(max(1, count // JUMPS), MOST)):
             verdict, seconds = _case(server, str(folder / str(number)), dice.randrange(2**32))
             verdicts.append(verdict)
             healed.append(seconds)
@@ -142,12 +146,12 @@ def outage(root: str, jobs: int) -> dict[str, Any]:
             clock.now += step
 
     for number in range(max(jobs // 4, 200)):
-        complete(place, f"steady-{number}")
+        plugin.service.spool.record(CompletedJob(cid=cid_of(f"steady-{number}"), job_id=f"steady-{number}"))
     rounds(600, 1)
     steady = max(asked)
     (place.supernode / "down").touch()
     for number in range(jobs):
-        complete(place, f"waiting-{number}")
+        plugin.service.spool.record(CompletedJob(cid=cid_of(f"waiting-{number}"), job_id=f"waiting-{number}"))
     rounds(3600, 5)
     (place.supernode / "down").unlink()
     asked.clear()
