@@ -18,18 +18,14 @@ from encoder_pin_plugin.archive.cluster_group import GROUP, carry_together, trie
 from encoder_pin_plugin.errors import EncoderPinError, NodeError
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
-from encoder_pin_plugin.nodes.pinning_service import PinningService
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Sequence
 
+    from encoder_pin_plugin.archive.target import Carried, Target
     from encoder_pin_plugin.archive.waiting import Item
     from encoder_pin_plugin.nodes.base import Limits
-
-Target = KuboNode | ClusterNode | PinningService
-Carried = dict[str, EncoderPinError | None]
-"""For each CID None where the target says that it has it, else what went wrong."""
 
 MEET_EVERY = 30.0
 """Seconds after which two nodes are introduced again: an idle connection may be dropped."""

@@ -14,7 +14,7 @@ from encoder_pin_plugin.errors import EncoderPinError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from encoder_pin_plugin.archive.carrying import Carried
+    from encoder_pin_plugin.archive.target import Carried
     from encoder_pin_plugin.archive.waiting import Item
     from encoder_pin_plugin.nodes.base import Limits
     from encoder_pin_plugin.nodes.cluster import ClusterNode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_hookspecs.events import Reason
-from encoder_pin_plugin.archive.carrying import Carrier, Meeting, Target, Transfer
+from encoder_pin_plugin.archive.carrying import Carrier, Meeting, Transfer
 from encoder_pin_plugin.errors import InvalidSettings, NodeError
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.cluster_peers import kubo_nodes
@@ -21,6 +21,7 @@ from encoder_pin_plugin.nodes.pinning_service import PinningService
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from encoder_pin_plugin.archive.target import Target
     from encoder_pin_plugin.nodes.base import Limits
     from encoder_pin_plugin.nodes.pinning_service import Dial
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from encoder_pin_plugin.archive.carrying import Carried, Target
     from encoder_pin_plugin.archive.cleaning import Cleaned
+    from encoder_pin_plugin.archive.target import Carried, Target
     from encoder_pin_plugin.archive.waiting import Item
     from encoder_pin_plugin.nodes.base import Told
     from encoder_pin_plugin.nodes.proofs import Look, Witness

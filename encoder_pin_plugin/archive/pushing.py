@@ -15,7 +15,7 @@ from encoder_pin_plugin.nodes.kubo_transfer import export_car
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from encoder_pin_plugin.archive.carrying import Carried, Target
+    from encoder_pin_plugin.archive.target import Carried, Target
     from encoder_pin_plugin.archive.waiting import Item
     from encoder_pin_plugin.nodes.base import Limits
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_hookspecs import EncoderManager
-    from encoder_pin_plugin.archive.carrying import Target
+    from encoder_pin_plugin.archive.target import Target
     from encoder_pin_plugin.archive.waiting import Item
     from encoder_pin_plugin.nodes.kubo import KuboNode
     from encoder_pin_plugin.nodes.proofs import Look, Witness
