@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from encoder_pin_plugin.archive.carrying import Carried
 from encoder_pin_plugin.archive.cleaning import Cleaner, Policy
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.migrate import Migration, Plan
 from encoder_pin_plugin.archive.sightings import Sightings
 from encoder_pin_plugin.archive.tally import Tally
+from encoder_pin_plugin.archive.target import Carried
 from encoder_pin_plugin.archive.waiting import Item, Waiting
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import EncoderPinError

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from encoder_pin_plugin.archive.carrying import Carried
 from encoder_pin_plugin.archive.cleaning import Cleaner, Policy
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.migrate import Migration, Plan
+from encoder_pin_plugin.archive.target import Carried
 from encoder_pin_plugin.archive.waiting import Item, Waiting
 from encoder_pin_plugin.errors import EncoderPinError, LockBusy
 from encoder_pin_plugin.nodes.base import Limits
