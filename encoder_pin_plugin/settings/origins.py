@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 ENV_FILES = (".env.local", ".env")
-_LARGEST = 1_048_576
+_LARGEST = 65_536
+_BLANKS = re.compile(r"[^\S\n]{100,}")  # dotenv's parser takes the square of their number in time
 _SHORT = 12
 _NAME = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_-]*)")
 
@@ -144,7 +145,7 @@ def _parsed(text: str) -> tuple[dict[str, str], dict[str, int]]:
         return {}, {}
     from dotenv.parser import parse_stream
 
-    lines = list(parse_stream(io.StringIO(text)))
+    lines = list(parse_stream(io.StringIO(_BLANKS.sub(" " * 100, text))))
     unread = ((_NAME.match(line.original.string), line.original.line) for line in lines if line.error)
     texts = {line.key: line.value or "" for line in lines if line.key and not line.error}
     return texts, {name[1]: number for name, number in unread if name}
