@@ -19,6 +19,7 @@ from loguru import logger
 
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.errors import LedgerError
+from encoder_pin_plugin.lazy.jobfile import job_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,8 @@ def connect(path: Path, *, busy_timeout: float = 5.0) -> tuple[sqlite3.Connectio
 
 def is_damaged(error: sqlite3.Error) -> bool:
     """Whether `error` says that the file itself is bad, as against busy, full or locked."""
+    if str(error).startswith("Could not decode"):
+        return True  # what was written was text
     return getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or (
         isinstance(error, sqlite3.DatabaseError)
         and not isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError | sqlite3.ProgrammingError)
@@ -127,9 +130,18 @@ def check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
         return
     with suppress(sqlite3.Error):
         connection.execute("REINDEX")
-    if _faults(connection, "integrity_check"):
+    if _faults(connection, "integrity_check") or not _keys_are_right(connection):
         raise sqlite3.DatabaseError(f"integrity_check: {found}")
     logger.error("an index of the ledger {} was damaged ({}): made anew from the rows; look at the disk", path, found)
+
+
+def _keys_are_right(connection: sqlite3.Connection) -> bool:
+    """Whether it was the index that was damaged, not the keys in the rows from which it has just been made anew."""
+    try:
+        rows = connection.execute("SELECT key, cid, job_id FROM job")
+        return all(key == job_key(cid, job_id) for key, cid, job_id in rows)
+    except (sqlite3.Error, TypeError):
+        return False
 
 
 def _faults(connection: sqlite3.Connection, pragma: str) -> str:

@@ -112,7 +112,15 @@ def test_a_job_that_is_half_closed_is_opened_again(waiting: Bench, said: list[st
 
 
 @pytest.mark.parametrize(
-    "flip", ["job_id='onf'", "cid='Qmno'", "completed_at=9000000000000000", "reason='stallee'", "attempts=-7"]
+    "flip",
+    [
+        "job_id='onf'",
+        "error=CAST(x'ff41' AS TEXT)",
+        "cid='Qmno'",
+        "completed_at=9000000000000000",
+        "reason='stallee'",
+        "attempts=-7",
+    ],
 )
 def test_a_row_that_cannot_be_what_was_written_has_the_ledger_rebuilt(
     waiting: Bench, said: list[str], flip: str
