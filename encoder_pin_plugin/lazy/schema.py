@@ -104,6 +104,9 @@ def connect(path: Path, *, busy_timeout: float = 5.0) -> tuple[sqlite3.Connectio
     try:
         _configure(connection, path)
         new = _create(connection, path)
+    except UnicodeDecodeError as error:  # SQLite's message quotes a schema that is no text any more
+        connection.close()
+        raise sqlite3.DatabaseError(f"its schema cannot be read: {error}") from error
     except BaseException:
         connection.close()
         raise
