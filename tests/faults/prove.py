@@ -51,6 +51,7 @@ RIGS: dict[str, Rig] = {
     "plugins from hell": Rig(module="hell", small=31, full=155),
     "alternatives": Rig(module="rivals", small=20, full=200),
     "fuzz": Rig(module="fuzz", small=20_000, full=1_000_000),
+    "simulation": Rig(module="simulation", small=1, full=24),
     "planted bugs": Rig(module="self_test", small=100, full=100),
 }
 
