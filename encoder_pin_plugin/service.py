@@ -124,7 +124,8 @@ class Service:
     def worker(self, manager: pluggy.PluginManager) -> Worker:
         """A worker that asks the plugins of `manager`. Raises InvalidSettings."""
         from encoder_pin_plugin.asking import Plugins
-        from encoder_pin_plugin.lazy.worker import Nodes, Worker
+        from encoder_pin_plugin.lazy.ports import Nodes
+        from encoder_pin_plugin.lazy.worker import Worker
 
         self._renew_after_fork()
         plugins = Plugins(manager, self.settings, self.archive, self.pinner)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RetryIn,
     )
     from encoder_pin_plugin.lazy.pins import Step
+    from encoder_pin_plugin.nodes.base import PinNode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,14 @@ class Archived:
 
     receipt: ArchiveReceipt
     line: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """The nodes of one encoder; None for what is not configured."""
+
+    supernode: PinNode | None
+    local: PinNode | None
 
 
 class Decisions(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.clock import Clock
     from encoder_pin_plugin.lazy.pins import LazyPin
-    from encoder_pin_plugin.lazy.ports import Decisions
-    from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.lazy.ports import Decisions, Nodes
     from encoder_pin_plugin.settings import Settings
 
 LEDGER_NAME = "lazy-pins.db"
@@ -47,16 +45,11 @@ LEDGER_NAME = "lazy-pins.db"
 POLL = 1.0
 """Seconds after which other processes' job files and due times are looked for."""
 
+IN_VAIN = 10
+"""Rounds in a row that could not go on, after which a drain ends: nobody waits for ever for a drain."""
+
 GATHER = 0.1
 """Seconds for which results may gather, so that a transaction writes many: each keeps Kubo's disk waiting as well."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Nodes:
-    """The nodes of one encoder; None for what is not configured."""
-
-    supernode: PinNode | None
-    local: PinNode | None
 
 
 class Worker:
@@ -89,6 +82,8 @@ class Worker:
         self._due: dict[str, float] = {}
         self._patience = 30.0
         self._more = self._begun = False
+        self._in_vain = 0
+        self._trouble: Exception | None = None
         self._dispatch = self._make_dispatch(nodes, decisions)
 
     def _make_dispatch(self, nodes: Nodes, decisions: Decisions) -> Dispatch:
@@ -137,11 +132,14 @@ class Worker:
 
         Returns:
             How many jobs are still open.
+
+        Raises:
+            Exception: only of a drain, which ends when it cannot go on time and again: what keeps it from it.
         """
         try:
             while not self._stop.is_set():
                 self._turn()
-                if drain and self._drained():
+                if drain and (self._stuck() or self._drained()):
                     break
                 self._pause()
             self._finish()
@@ -164,7 +162,13 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - nothing may end the one thread that all jobs depend on
             self._cannot_go_on(error)
         else:
+            self._in_vain = 0
             self._alarms.end("worker", "the worker goes on")
+
+    def _stuck(self) -> bool:
+        if self._trouble is not None and self._in_vain >= IN_VAIN:
+            raise self._trouble
+        return False
 
     def _live(self) -> None:
         """Show that there is a worker. Raises StorageError."""
@@ -193,6 +197,8 @@ class Worker:
             self._stop.wait(POLL)
 
     def _cannot_go_on(self, error: Exception) -> None:
+        self._in_vain += 1
+        self._trouble = error
         what = str(error) if isinstance(error, EncoderPinError) else f"{type(error).__name__}: {error}"
         self._alarms.begin("worker", f"the worker cannot go on for now, and tries again: {what}")
         if not isinstance(error, EncoderPinError):

@@ -20,8 +20,9 @@ from encoder_pin_plugin.asking import Plugins
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin
+from encoder_pin_plugin.lazy.ports import Nodes
 from encoder_pin_plugin.lazy.spool import Spool
-from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Nodes, Worker
+from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
 from encoder_pin_plugin.nodes.base import Limits
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin

@@ -144,7 +144,7 @@ def test_a_data_folder_that_cannot_be_worked_in_ends_with_1_and_words(desk: Desk
     (desk.data / "workers").write_text("a file stands where the folder belongs")
     result = desk.process("work", "--drain")
     assert result.returncode == 1
-    assert "something else stands there: move it away" in result.stderr
+    assert "a file stands where a folder belongs: remove it" in result.stderr
     assert "Traceback" not in result.stderr
 
 
