@@ -45,7 +45,7 @@ def run(seed: int, count: int, say: Say) -> RigReport:
         ]
         while any(writer.poll() is None for writer in writers):
             _hold(server, place, dice)
-            say(f"{sum(1 for _ in _archived(place))} lines")
+            say(f"{_lines(place)} lines")
         reader.kill()
         failed = [writer.wait() for writer in writers if writer.wait() != 0]
         verdict = look(place)
@@ -71,9 +71,9 @@ def _hold(server: ForkServer, place: Place, dice: random.Random) -> None:
     time.sleep(0.5)
 
 
-def _archived(place: Place) -> Any:
+def _lines(place: Place) -> int:
     path = place.data / "local-fallback-pins.jsonl"
-    return path.open("rb") if path.exists() else ()
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def hold(root: str, seconds: float) -> None:
