@@ -11,7 +11,6 @@ The session is made for ipfshttpclient and is put into its client; it fits other
 from __future__ import annotations
 
 import functools
-import http.client
 import http.cookiejar
 import io
 import os
@@ -27,6 +26,8 @@ from ipfshttpclient import requests_wrapper
 from requests.auth import AuthBase, _basic_auth_str
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
+
+from encoder_pin_plugin.nodes.reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +184,17 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self._pool = None
         super().close()
 
+    def request_url(self, request: Any, proxies: Any) -> str:
+        return super().request_url(request, proxies) if proxies else cast("str", request.path_url)
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        """As requests does, without looking for cookies, of which none is kept."""
+        response = requests.Response()
+        response.status_code, response.reason, response.url = resp.status, resp.reason, req.url
+        response.headers, response.encoding = CaseInsensitiveDict(resp.headers), "utf-8"
+        response.raw, response.request, response.connection = resp, req, self
+        return response
+
     def send(self, request: Any, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any) -> Any:
         watch = self.current.watch
         patience = watch.patience()
@@ -226,8 +238,8 @@ class _Body:
         return getattr(self._raw, name)
 
 
-class _Response(http.client.HTTPResponse):
-    """The standard library's reply, with a deadline under its buffer and an ear for Kubo's trailer."""
+class _Response(Reply):
+    """A reply with a deadline under its buffer and an ear for Kubo's trailer."""
 
     def __init__(self, sock: socket.socket, *args: Any, watch: Watch, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
