@@ -40,13 +40,13 @@ def test_a_target_that_dies_in_the_middle(encoder: Encoder, transfer: str) -> No
 
 
 def test_an_own_node_that_dies_in_the_middle(encoder: Encoder) -> None:
-    cids = {encoder.video(number) for number in range(200)}
-    with encoder.start("migrate", "--to", encoder.to, "--clean", "--concurrency", "2", **QUICK) as running:
+    cids = {encoder.video(number) for number in range(60)}
+    with encoder.start("migrate", "--to", encoder.to, "--clean", "--concurrency", "10", **QUICK) as running:
         until(lambda: len(encoder.target.pins() & cids) > 3)
-        encoder.local.kill()
+        encoder.local.kill()  # each CID that the target has not yet costs it the stall limit, ten at a time
         out, err = running.communicate(timeout=200)
-    assert running.returncode == 1, out + err
-    assert len(encoder.waiting()) + len(encoder.migrated()) == 200
+    assert running.returncode == (1 if encoder.waiting() else 0), out + err
+    assert len(encoder.waiting()) + len(encoder.migrated()) == 60
     encoder.local.start()
     assert set(encoder.waiting()) <= encoder.local.pins()
     assert encoder.run("migrate", "--to", encoder.to, "--clean").returncode == 0
