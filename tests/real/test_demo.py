@@ -140,7 +140,9 @@ def test_ending_the_harness_ends_its_encoder_and_nodes_and_the_next_run_goes_on(
     folder: Path, how: signal.Signals
 ) -> None:
     command, environment = _command("run", "--folder", folder, "--make", "1", "--supernode", "down", "--backoff", "8")
-    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
+    with subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts
+    ) as harness:
         assert harness.stdout is not None
         assert any("001-test-video  attempt 1 failed" in line for line in harness.stdout)
         harness.send_signal(how)
@@ -152,6 +154,11 @@ def test_ending_the_harness_ends_its_encoder_and_nodes_and_the_next_run_goes_on(
     assert "001-test-video  reported complete before this run" in done.stdout
     assert "001-test-video  pinned" in done.stdout
     assert "002-" not in done.stdout
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background without job control is deaf to SIGINT, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
