@@ -158,11 +158,23 @@ class ClusterNode:
     def describe(self, cid: str) -> tuple[DagSize | None, ContentType | None]:
         """Asked of a Kubo node that holds it, where one is configured."""
         status = self._wire.status(quote(cid, safe=""))
-        for node in filter(None, map(self._peers.of, status.holders)):
+        for node in self._known(status):
             size, kind = node.describe(cid)
             if size is not None:
                 return size, kind
         return None, None
+
+    @property
+    def knows_kubo(self) -> bool:
+        """Whether a Kubo node of any peer is configured."""
+        return bool(self._peers)
+
+    def holders(self, cid: str) -> list[PinNode]:
+        """The configured Kubo nodes of the peers that say `pinned`, on a fresh question. Raises `NodeError`."""
+        return self._known(self._wire.status(quote(cid, safe="")))
+
+    def _known(self, status: CidStatus) -> list[PinNode]:
+        return [node for node in map(self._peers.of, status.holders) if node is not None]
 
     def _follow(self, wanted: WantedPin, cid: str, patience: Patience, progress: Callable[[int], None]) -> None:
         recovered, trouble = False, None

@@ -22,7 +22,7 @@ from encoder_pin_plugin.nodes.http_reply import Reply, wait_while_busy
 from encoder_pin_plugin.nodes.kubo_errors import said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 
     import requests
 
@@ -33,6 +33,7 @@ ASK_SECONDS = 30.0
 """For one question; a peer that is asked about all peers waits for the slowest."""
 
 REPLY_BYTES = 16 * 1024 * 1024
+ERROR_BYTES = 65536
 
 
 def service_address(text: str, port: int) -> NodeAddress:
@@ -91,6 +92,31 @@ class Http:
         reply = Reply(where=where, status=response.status_code, headers=found, body=content, hide=self._hide)
         return replace(reply, late_error=watch.late_error)
 
+    def stream(
+        self,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        seconds: float,
+        silence: float,
+        missing: Collection[int],
+    ) -> Generator[bytes, None, None]:
+        """GET a body of any size, in pieces, under status 200 alone; close the generator to hang up, in the thread that
+        began. Arguments and errors as of `call`, while iterating; a late error in the trailer too, and CONTENT_MISSING
+        for a status in `missing`."""
+        where = f"{self.address.text} GET {path}"
+        session, watch = self._session()
+        watch.start(seconds=seconds, silence=silence, body=None)
+        sent = {"params": list(query), "headers": dict(headers)}
+        with _failures(where, watch), _send(session, "GET", self._url(path), **sent) as response:
+            if response.status_code != 200:
+                watch.start(seconds=min(seconds, self.seconds), body=ERROR_BYTES)
+                raise _refusal(Reply(where=where, status=response.status_code, body=response.content), missing)
+            yield from response.iter_content(ERROR_BYTES)
+        if watch.late_error:
+            raise Reply(where=where, status=200, late_error=watch.late_error).failure()
+
     def ask(
         self, method: str, path: str, *, until: float | None = None, query: Sequence[tuple[str, str]] = ()
     ) -> Reply:
@@ -116,6 +142,12 @@ class Http:
             self._mine.session.headers.pop("Content-Length", None)
             self._mine.pid = os.getpid()
         return self._mine.session, self._mine.watch
+
+
+def _refusal(reply: Reply, missing: Collection[int]) -> NodeError:
+    if reply.status not in missing:
+        return reply.failure()
+    return NodeError(f"{reply.where}: HTTP {reply.status}, it has not got it{reply.words()}", Reason.CONTENT_MISSING)
 
 
 def _send(session: requests.Session, method: str, url: str, **sent: Any) -> requests.Response:

@@ -4,7 +4,8 @@ A status code proves nothing, and a pin record outlives its blocks. So a Kubo no
 twice, the second time right before the deletion; a Cluster whether the configured number of peers hold it, and are
 whole where their Kubo nodes are known; a pinning service, which can be asked for nothing more, says `pinned` twice, at
 least ten minutes apart. While a target is asked, it cannot fetch from us what it lacks: `dag/stat?offline=true` never
-fetches (seen on Kubo 0.34 and 0.43), so a yes is about blocks that were there already.
+fetches (seen on Kubo 0.34 and 0.43), so a yes is about blocks that were there already. A gateway may fetch:
+`gateway.py` says what follows from that.
 """
 
 from __future__ import annotations

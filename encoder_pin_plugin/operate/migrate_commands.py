@@ -17,6 +17,10 @@ _proof = click.option(
     "--proof", type=click.Choice(["retrieved"]), default=None,
     help="Also read every byte back from the target and hash it, before anything counts as safe.",
 )  # fmt: skip
+_gateway = click.option(
+    "--gateway", default="", metavar="URL",
+    help="With --proof retrieved: the HTTP gateway of a Cluster's or pinning service's own node, to read from.",
+)  # fmt: skip
 
 
 @click.command()
@@ -35,6 +39,7 @@ _proof = click.option(
     help="The target fetches, or we send, or whichever works.",
 )  # fmt: skip
 @_proof
+@_gateway
 @_auth_file
 @json_option
 @pass_operator
@@ -65,6 +70,7 @@ def migrate(operator: Operator, /, **options: Any) -> None:
 @click.option("--to", default="", metavar="URL", help="The target as it is reached from here; default: the report's.")
 @click.option("--wait", is_flag=True, help="Wait for another migration to end, and for second looks.")
 @_proof
+@_gateway
 @_auth_file
 @json_option
 @pass_operator

@@ -37,6 +37,7 @@ class Wanted:
     wait: bool = False
     transfer: str = "auto"
     proof: str = ""
+    gateway: str = ""
     auth_file: Path | None = None
     as_json: bool = False
 
@@ -82,16 +83,14 @@ def credentials(wanted: Wanted, settings: Settings) -> Credentials | None:
 def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings: Settings) -> Witness:
     """The target, to be asked for proof. Raises InvalidSettings where it cannot give the proof that is wanted."""
     from encoder_pin_plugin.durable import SharedSync
-    from encoder_pin_plugin.nodes.car import read_back
-    from encoder_pin_plugin.nodes.kubo import KuboNode
     from encoder_pin_plugin.nodes.proofs import Witness, rule_for
+    from encoder_pin_plugin.nodes.retrieving import reader_of
 
     retrieve: Callable[[str], object] | None = None
     if wanted.proof == "retrieved":
-        if not isinstance(target, KuboNode):
-            raise InvalidSettings("--proof retrieved reads from a Kubo node: name one after --to")
-        node, limits = target, limits_of(settings)
-        retrieve = lambda cid: read_back(node, cid, limits=limits)  # noqa: E731
+        retrieve = reader_of(target, gateway=wanted.gateway, limits=limits_of(settings))
+    elif wanted.gateway:
+        raise InvalidSettings("--gateway is read from for --proof retrieved alone: add that, or leave --gateway out")
     trusted = settings.pinned_is_enough
     enough = "*" in trusted or bool(trusted & {wanted.to.rstrip("/"), wanted.to.partition("+")[2].rstrip("/")})
     rule = rule_for(wanted.to, pinned_is_enough=enough)
