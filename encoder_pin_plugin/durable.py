@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from encoder_pin_plugin.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 FILE_MODE = 0o600
@@ -63,10 +63,16 @@ def write_new(path: Path, content: bytes) -> None:
 
     Raises OSError (FileExistsError where something stands there already). What could not be written whole is removed.
     """
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """As `write_new`, for what is too large to be held at once."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
         give_to_owner_of(path.parent, descriptor)
-        write_all(descriptor, content)
+        for piece in pieces:
+            write_all(descriptor, piece)
         os.fsync(descriptor)
     except BaseException:
         with suppress(OSError):

@@ -7,7 +7,6 @@ lost, so it is dealt with before every append. Nothing is destroyed: what is no 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_pin_plugin.archive.record import MAX_LINE, InvalidLine, parse_line
-from encoder_pin_plugin.durable import FILE_MODE, fsync_folder, give_to_owner_of, make_folder, write_all
+from encoder_pin_plugin.durable import fsync_folder, make_folder, write_all, write_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,19 +55,7 @@ def quarantine_file(folder: Path, what: str, pieces: Iterable[bytes]) -> Path:
     """Write `pieces` durably to a new file in `folder`, named for the time and for `what`. Raises OSError."""
     make_folder(folder)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{what}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, FILE_MODE)
-    try:
-        give_to_owner_of(folder, descriptor)
-        for piece in pieces:
-            write_all(descriptor, piece)
-        os.fsync(descriptor)
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
-    finally:
-        os.close(descriptor)
+    write_pieces(path, pieces)
     fsync_folder(folder)
     return path
 
