@@ -68,13 +68,10 @@ def _open(path: Path, patience: float) -> sqlite3.Connection | None:
         raise LedgerError(
             f"the ledger {path} cannot be read: {why}; run this as the user that runs the encoder"
         ) from error
-    connection = _connect(path, "ro", patience)
     try:
-        version = _version(connection)
+        connection, version = _connect(path, "ro", patience)
     except sqlite3.OperationalError:
-        connection.close()
-        connection = _connect(path, "rw", patience)
-        version = _version(connection)
+        connection, version = _connect(path, "rw", patience)
     if version == 0:
         connection.close()  # its maker was killed before it was a ledger
         return None
@@ -84,10 +81,15 @@ def _open(path: Path, patience: float) -> sqlite3.Connection | None:
     return connection
 
 
-def _connect(path: Path, mode: str, patience: float) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, patience: float) -> tuple[sqlite3.Connection, int]:
+    """A connection, and the version of what it found there."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience)
-    connection.row_factory = sqlite3.Row
-    return connection
+    try:
+        connection.row_factory = sqlite3.Row
+        return connection, _version(connection)
+    except sqlite3.Error:
+        connection.close()
+        raise
 
 
 def _version(connection: sqlite3.Connection) -> int:
