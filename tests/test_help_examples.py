@@ -53,7 +53,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose data folder has an open job, a ledger and an archive of one line."""
     shell = shell_in(tmp_path_factory.mktemp("prepared"))
     assert shell.run(f"encoder-pin submit {CID} --job-id job-123").returncode == 0
-    assert shell.run("timeout --preserve-status 3 encoder-pin work").returncode == 0
+    assert shell.run("timeout --preserve-status 10 encoder-pin work").returncode == 0
     record = ArchiveRecord(hash=CID, job_id="job-1", local_pin_timestamp="2025-10-28T10:30:00.000Z")
     Archive(shell.folder / "data").append(record)
     put(shell.folder / "pending_pins.json", queue([pending(1)]))
@@ -69,7 +69,7 @@ def test_the_examples_in_the_help_texts_run(shell: Shell, prepared: Path, line: 
         make_named_file(shell.folder, name)
     line = line.replace("/srv/encoder", str(shell.folder))
     if line.split()[-1] == "work":
-        line = f"timeout --preserve-status 5 {line}"
+        line = f"timeout --preserve-status 10 {line}"
     done = shell.run(line)
     assert done.returncode in (0, 1), f"{line}\n{done.stdout}"
     assert "Traceback" not in done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -47,26 +47,26 @@ def work(operator: Operator, drain: bool, log_file: Path) -> None:
 
     settings = operator.settings()
     log_of_a_service(operator.verbose, None if str(log_file) == "-" else log_file)
-    manager, ours = operator.plugins(settings)
-    worker = ours.service.foreground(manager.pluggy)
-    manager.on_encoder_start()
-    logger.info("works on {}", settings.data_dir)
-    if settings.supernode_missing:
-        logger.warning("no supernode is configured (THREESPEAK_IPFS_ENDPOINT): jobs fall back after FALLBACK_AFTER")
-    left = _run(worker, drain=drain)
-    manager.on_encoder_stop(PATIENCE)
+    with _Signals() as signals:
+        manager, ours = operator.plugins(settings)
+        worker = ours.service.foreground(manager.pluggy)
+        manager.on_encoder_start()
+        logger.info("works on {}", settings.data_dir)
+        if settings.supernode_missing:
+            logger.warning("no supernode is configured (THREESPEAK_IPFS_ENDPOINT): jobs fall back after FALLBACK_AFTER")
+        left = _run(worker, signals, drain=drain)
+        manager.on_encoder_stop(PATIENCE)
     logger.info("stopped, {} open", count(left, "job"))
     if drain:
         say("nothing is left to do" if not left else f"{count(left, 'job is', 'jobs are')} left: encoder-pin jobs")
         raise click.exceptions.Exit(1 if left else 0)
 
 
-def _run(worker: Worker, *, drain: bool) -> int:
+def _run(worker: Worker, signals: _Signals, *, drain: bool) -> int:
     """Run the worker until it ends by itself or a signal ends it; how many jobs are open then.
 
     It runs in a thread of its own: a signal interrupts the main thread wherever it is, also within a lock.
     """
-    signals = _Signals()
     ended: list[int | BaseException] = []
 
     def run() -> None:
@@ -76,14 +76,13 @@ def _run(worker: Worker, *, drain: bool) -> int:
             ended.append(error)
 
     thread = threading.Thread(target=run, name="encoder-pin-worker", daemon=True)
-    with signals:
-        thread.start()
-        while thread.is_alive():
-            thread.join(0.2)
-            if signals.name and not signals.told:
-                signals.told = True
-                _say_stopping(signals.name)
-                worker.stop(patience=PATIENCE)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+        if signals.name and not signals.told:
+            signals.told = True
+            _say_stopping(signals.name)
+            worker.stop(patience=PATIENCE)
     if isinstance(ended[0], BaseException):
         raise ended[0]
     return ended[0]
@@ -96,14 +95,15 @@ def _say_stopping(name: str) -> None:
 
 
 class _Signals:
-    """SIGTERM and SIGINT while the worker runs: the first is noted, the second ends the process."""
+    """SIGTERM and SIGINT from the start to the end of the work: the first is noted, the second ends the process."""
 
     def __init__(self) -> None:
         self.name = ""
         self.told = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
