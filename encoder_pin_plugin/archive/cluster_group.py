@@ -7,6 +7,7 @@ idle between two of our questions.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import EncoderPinError
@@ -25,6 +26,9 @@ GROUP = 50
 TOGETHER = 10.0
 """Seconds without one more of the group being pinned; then each that is left is followed on its own, which can tell
 that nothing gets on and has Cluster try again."""
+
+FOLLOWED_AT_ONCE = 16
+"""How many of those that are left are followed at the same time."""
 
 _PAUSE = 0.3
 """Seconds between two questions: each makes the peer ask all others about all CIDs of the group."""
@@ -45,8 +49,9 @@ def carry_together(
     for item in items:
         carried[item.cid] = tried(lambda item=item: hand_over(item))  # type: ignore[misc]  # mypy: a default in a lambda
     accepted = [item.cid for item in items if carried[item.cid] is None]
-    for cid in _left(target, accepted):
-        carried[cid] = tried(lambda cid=cid: target.pin(cid, limits=limits))  # type: ignore[misc]
+    left = _left(target, accepted)
+    with ThreadPoolExecutor(FOLLOWED_AT_ONCE) as pool:  # a dead peer makes each of them wait for its whole limit
+        carried |= zip(left, pool.map(lambda cid: tried(lambda: target.pin(cid, limits=limits)), left), strict=True)
     return carried
 
 

@@ -53,6 +53,7 @@ def _kill_at_random(
     healed: list[float],
 ) -> int:  # fmt: skip
     kills = rounds = 0
+    span = 0.6
     while kills < count:
         rounds += 1
         root = folder / f"round-{rounds}"
@@ -60,10 +61,15 @@ def _kill_at_random(
         with _watched(root, CIDS, lost):
             for _ in range(10):
                 child = server.start("tests.faults.migrations:migrate", root=str(root))
-                time.sleep(dice.uniform(0.0, 0.6))
-                kills += child.poll() is None
-                child.kill() if child.poll() is None else child.wait()
+                time.sleep(dice.uniform(0.0, span))
+                alive = child.poll() is None
+                kills += alive
+                child.kill() if alive else child.wait()
                 lost += _nowhere(root, CIDS)
+                if not alive:  # all is migrated: kill the next ones sooner
+                    span = max(0.05, span * 0.8)
+                    break
+                span = min(0.6, span * 1.05)
             began = time.monotonic()
             server.run("tests.faults.migrations:migrate", root=str(root))
             healed.append(time.monotonic() - began)

@@ -81,7 +81,7 @@ def test_a_cluster_of_three_of_which_one_dies_in_the_middle(
 ) -> None:
     with cluster_of(3, tmp_path / "cluster") as peers:
         encoder = Encoder(tmp_path / "data", make_kubo(), peers[0].kubo)
-        cids = {encoder.video(number) for number in range(60)}
+        cids = {encoder.video(number) for number in range(30)}
         to = f"cluster+{peers[0].rest_url}?replication-min=2&replication-max=2"
         with encoder.start("migrate", "--to", to, "--clean", **QUICK) as running:
             until(lambda: any(cids & peer.kubo.pins() for peer in peers))
