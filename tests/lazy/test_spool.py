@@ -18,12 +18,11 @@ from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.errors import InvalidJobFile, NotRecorded, StorageError
 from encoder_pin_plugin.lazy.jobfile import MAX_BYTES, new_submission
 from encoder_pin_plugin.lazy.spool import Spool
+from tests.conftest import Said
 from tests.lazy.conftest import cid_of
 
 CID = cid_of("a video")
 JOB = CompletedJob(cid=CID, job_id="job-1", size_mb=25.5, completed_at=datetime(2025, 10, 28, 10, 30, tzinfo=UTC))
-
-Said = list[tuple[str, ...]]
 
 
 @pytest.fixture
@@ -40,25 +39,6 @@ def log() -> Iterator[list[str]]:
     sink = logger.add(lines.append, format="{level} {message}")
     yield lines
     logger.remove(sink)
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Said:
-    """What the disk is told, in order: (`fsync`, name), (`rename`, from, to), (`unlink`, name); folders by name."""
-    calls: Said = []
-    real = {name: getattr(os, name) for name in ("fsync", "rename", "unlink")}
-
-    def note(name: str) -> Callable[..., None]:
-        def act(*paths: int | Path) -> None:
-            full = [Path(f"/proc/self/fd/{it}").readlink() if isinstance(it, int) else Path(it) for it in paths]
-            calls.append((name, *(path.name if path.is_dir() else f"{path.parent.name}/{path.name}" for path in full)))
-            real[name](*paths)
-
-        return act
-
-    for name in real:
-        monkeypatch.setattr(os, name, note(name))
-    return calls
 
 
 def failing(number: int, *, when: Callable[..., bool] = lambda *_: True, real: Callable[..., None] | None = None) -> Callable[..., None]:
@@ -87,8 +67,10 @@ def test_folders_that_cannot_be_made_are_named(tmp_path: Path) -> None:
 
 
 def test_a_job_is_written_in_tmp_synced_renamed_and_its_new_name_synced(spool: Spool, said: Said) -> None:
-    name = spool.record(JOB).name
-    assert said == [("fsync", f"tmp/{name}"), ("rename", f"tmp/{name}", f"new/{name}"), ("fsync", "new")]
+    written = spool.record(JOB)
+    name, tmp, new = written.name, "data/spool/tmp", "data/spool/new"
+    synced = ("fsync", f"{tmp}/{name}", str(len(written.body)))
+    assert said == [synced, ("rename", f"{tmp}/{name}", f"{new}/{name}"), ("fsync", new)]
     assert files(spool) == {"tmp": [], "new": [name], "open": [], "rejected": []}
 
 
@@ -215,7 +197,7 @@ def test_indexed_files_move_to_open_and_both_folders_are_durable(spool: Spool, s
     names = [submission.name for _, submission in taken]
     assert files(spool)["open"] == sorted(names)
     assert files(spool)["new"] == []
-    assert [call for call in said if call[0] == "fsync"] == said[-2:] == [("fsync", "open"), ("fsync", "new")]
+    assert [call for call in said if call[0] == "fsync"] == said[-2:] == [("fsync", "data/spool/open"), ("fsync", "data/spool/new")]
 
 
 def test_a_move_that_the_disk_refuses_is_named(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +210,7 @@ def test_a_move_that_the_disk_refuses_is_named(spool: Spool, monkeypatch: pytest
 def test_a_lost_file_is_written_again(spool: Spool, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     spool.restore("a.b", b"body")
     assert (spool.open / "a.b").read_bytes() == b"body"
-    assert said[-1] == ("fsync", "open")
+    assert said[-1] == ("fsync", "data/spool/open")
     monkeypatch.setattr(os, "rename", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"cannot write again the job file {spool.open}/a.b: "):
         spool.restore("a.b", b"other")
@@ -242,7 +224,8 @@ def test_finished_files_go_durably_and_it_is_no_harm_where_they_are_gone(
         (spool.open / name).touch()
     spool.close(["gone", "a", "b"])
     assert files(spool)["open"] == ["c"]
-    assert said == [("unlink", "open/gone"), ("unlink", "open/a"), ("unlink", "open/b"), ("fsync", "open")]
+    gone = [("unlink", f"data/spool/open/{name}") for name in ("gone", "a", "b")]
+    assert said == [*gone, ("fsync", "data/spool/open")]
     monkeypatch.setattr(os, "unlink", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"cannot remove finished job files from {spool.open}: "):
         spool.close(["c"])
@@ -255,8 +238,8 @@ def test_a_rejected_file_stands_beside_its_reason_which_is_there_first(spool: Sp
     assert (spool.rejected / "bad.why").read_bytes() == "because é?\n".encode()
     assert spool.why(spool.rejected / "bad") == "because é?"
     renames = [call[2] for call in said if call[0] == "rename"]
-    assert renames == ["rejected/bad.why", "rejected/bad"]
-    assert said[-2:] == [("fsync", "rejected"), ("fsync", "new")]
+    assert renames == ["data/spool/rejected/bad.why", "data/spool/rejected/bad"]
+    assert said[-2:] == [("fsync", "data/spool/rejected"), ("fsync", "data/spool/new")]
 
 
 def test_no_rejected_file_takes_the_place_of_another(spool: Spool) -> None:
@@ -328,7 +311,7 @@ def test_a_whole_file_that_a_killed_host_left_becomes_a_submission(spool: Spool,
     spool.recover_unfinished()
     assert spool.read(spool.new / submission.name) == submission
     assert files(spool)["tmp"] == []
-    assert said[-2:] == [("fsync", "new"), ("fsync", "tmp")]
+    assert said[-2:] == [("fsync", "data/spool/new"), ("fsync", "data/spool/tmp")]
     assert log[0].startswith("WARNING recovered job job-1 from ")
 
 

@@ -1,0 +1,32 @@
+"""What tests of every folder share: hearing what the disk is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Said = list[tuple[str, ...]]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Said:
+    """What the disk is told, in order: `("fsync", file, its size then)`, `("fsync", folder)`, `("rename", from, to)`,
+    `("unlink", file)`. Paths are those below `tmp_path`; the calls do what they do."""
+    calls: Said = []
+    real = {name: getattr(os, name) for name in ("fsync", "rename", "unlink")}
+
+    def note(name: str) -> Callable[..., None]:
+        def act(*which: int | str | Path) -> None:
+            paths = [Path(f"/proc/self/fd/{it}").readlink() if isinstance(it, int) else Path(it) for it in which]
+            size = [str(paths[0].stat().st_size)] if name == "fsync" and paths[0].is_file() else []
+            calls.append((name, *(os.path.relpath(path, tmp_path) for path in paths), *size))
+            real[name](*which)
+
+        return act
+
+    for name in real:
+        monkeypatch.setattr(os, name, note(name))
+    return calls
