@@ -265,16 +265,17 @@ def test_a_rejected_name_leaves_room_for_what_is_put_to_it(spool: Spool, name: s
 
 
 def test_a_file_that_another_worker_took_is_not_rejected(spool: Spool) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=f"{spool.new}/gone"):
         spool.reject(spool.new / "gone", "because")
     assert files(spool)["rejected"] == []
 
 
+@pytest.mark.parametrize("refused", ["bad", "bad.why"])
 def test_a_rejection_that_the_disk_refuses_leaves_the_file_where_it_was(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     (spool.new / "bad").touch()
-    refuse = failing(errno.EIO, when=lambda source, _: Path(source).name == "bad", real=os.rename)
+    refuse = failing(errno.EIO, when=lambda _, target: Path(target).name == refused, real=os.rename)
     monkeypatch.setattr(os, "rename", refuse)
     with pytest.raises(StorageError, match=f"cannot set aside the job file {spool.new}/bad: "):
         spool.reject(spool.new / "bad", "because")
