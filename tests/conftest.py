@@ -1,4 +1,4 @@
-"""What tests of every folder share: hearing what the disk is told."""
+"""What tests of every folder share: hearing what the disk is told, counting what stays open."""
 
 from __future__ import annotations
 
@@ -41,3 +41,20 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def open_files() -> Iterator[None]:
+    """No descriptor stays open that was not open before."""
+    before = set(_descriptors())
+    yield
+    assert set(_descriptors()) <= before
+
+
+def _descriptors() -> list[str]:
+    return [path.name for path in Path("/proc/self/fd").iterdir()]
+
+
+def names_in(folder: Path) -> list[str]:
+    """What stands in a folder."""
+    return sorted(path.name for path in folder.iterdir())

@@ -7,8 +7,6 @@ import errno
 import os
 import re
 import stat
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,17 +14,9 @@ import pytest
 
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.errors import StorageError
-from tests.conftest import Said
+from tests.conftest import Said, names_in
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
-
-@pytest.fixture
-def open_files() -> Iterator[None]:
-    """No descriptor stays open that was not open before."""
-    before = set(os.listdir("/proc/self/fd"))
-    yield
-    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.fixture
@@ -104,7 +94,7 @@ def test_an_error_is_told_also_where_there_is_nothing_left_to_remove(
         with monkeypatch.context() as patched, pytest.raises(OSError, match=os.strerror(errno.EIO)):
             patched.setattr(os, call, lose)
             act(tmp_path / ("old" if call == "rename" else "new"), b"1")
-    assert os.listdir(tmp_path) == ["old"]
+    assert names_in(tmp_path) == ["old"]
 
 
 def test_short_writes_are_continued_until_all_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +165,7 @@ def test_a_file_is_replaced_by_a_synced_one_under_a_hidden_name_beside_it(tmp_pa
     (tmp_path / "a").write_bytes(b"old")
     durable.replace_file(tmp_path / "a", b"brand new")
     assert (tmp_path / "a").read_bytes() == b"brand new"
-    assert os.listdir(tmp_path) == ["a"]
+    assert names_in(tmp_path) == ["a"]
     (_, written, size), (_, renamed, target), entry = said
     assert (written, size, target, entry) == (renamed, "9", "a", ("fsync", "."))
     assert re.fullmatch(rf"\.a\.{os.getpid()}\.[0-9a-f]{{8}}\.tmp", written)
@@ -226,7 +216,7 @@ def test_a_folder_that_somebody_else_makes_meanwhile_is_durable_all_the_same(
 
 def test_a_link_in_the_place_of_a_fresh_folder_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o755)
-    monkeypatch.setattr(os, "mkdir", lambda path, _: os.symlink(tmp_path / "elsewhere", path))
+    monkeypatch.setattr(os, "mkdir", lambda path, _: Path(path).symlink_to(tmp_path / "elsewhere"))
     with pytest.raises(NotADirectoryError):
         durable.make_folder(tmp_path / "a")
 
@@ -257,8 +247,8 @@ def test_a_file_that_grows_while_it_is_read_is_cut_where_it_shows(
 def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path, open_files: None) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "pipe")
-    no_file = "not a regular file"
-    for name, number, text in (("link", errno.ELOOP, "symbolic"), ("pipe", errno.EINVAL, no_file), (".", errno.EINVAL, no_file)):
+    none = (errno.EINVAL, "not a regular file")
+    for name, (number, text) in {"link": (errno.ELOOP, "symbolic"), "pipe": none, ".": none}.items():
         with pytest.raises(OSError, match=text) as caught:
             durable.read_regular(tmp_path / name, 10)
         assert caught.value.errno == number
@@ -290,80 +280,3 @@ def test_an_error_says_what_was_done_where_and_what_to_do(tmp_path: Path) -> Non
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert durable.advice(OSError("nothing more is known")) == "check the path and the disk"
     assert durable.advice(OSError(errno.EBADF, "bad")) == "check the path and the disk"
-
-
-class SlowSync:
-    """In the place of `os.sync`: each call begins when it is told to, and is counted."""
-
-    def __init__(self) -> None:
-        self.begun: list[str] = []
-        self.daemon: list[bool] = []
-        self.go = threading.Semaphore(0)
-
-    def __call__(self) -> None:
-        self.begun.append(threading.current_thread().name)
-        self.daemon.append(threading.current_thread().daemon)
-        assert self.go.acquire(timeout=20)
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
-    sync = SlowSync()
-    monkeypatch.setattr(os, "sync", sync)
-    yield sync
-    sync.go.release(100)
-    until(lambda: "encoder-pin-sync" not in [thread.name for thread in threading.enumerate()])
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.002)
-
-
-def ask(shared: durable.SharedSync) -> threading.Thread:
-    thread = threading.Thread(target=shared.wait, args=(20,), daemon=True)
-    thread.start()
-    return thread
-
-
-def test_a_sync_is_waited_for_and_its_thread_ends(slow: SlowSync) -> None:
-    shared = durable.SharedSync()
-    for number in (1, 2):
-        waiting = ask(shared)
-        until(lambda number=number: len(slow.begun) == number)
-        assert waiting.is_alive()
-        slow.go.release()
-        waiting.join(20)
-        assert not waiting.is_alive()
-        until(lambda: "encoder-pin-sync" not in [thread.name for thread in threading.enumerate()])
-    assert slow.begun == ["encoder-pin-sync"] * 2
-    assert slow.daemon == [True, True]
-
-
-def test_who_asks_while_a_sync_is_under_way_is_served_by_the_next_and_shares_it(slow: SlowSync) -> None:
-    shared = durable.SharedSync()
-    first = ask(shared)
-    until(lambda: slow.begun)
-    later = [ask(shared) for _ in range(3)]
-    until(lambda: shared._asked == 4)
-    slow.go.release()
-    first.join(20)
-    until(lambda: len(slow.begun) == 2)
-    assert not first.is_alive()
-    assert all(thread.is_alive() for thread in later)
-    slow.go.release()
-    for thread in later:
-        thread.join(20)
-    assert not any(thread.is_alive() for thread in later)
-    assert len(slow.begun) == 2
-
-
-def test_a_disk_that_hangs_is_told_in_time(slow: SlowSync) -> None:
-    shared = durable.SharedSync()
-    with pytest.raises(StorageError, match=r"within 0 s: nothing is called safe before; .*hangs"):
-        shared.wait(0.01)
-    slow.go.release(2)
-    shared.wait(20)
-    assert set(slow.daemon) == {True}

@@ -1,4 +1,4 @@
-"""What may be deleted, decided call by call: each reason to keep a pin or a line, and what is written down of the rest."""
+"""What may be deleted, decided call by call: each reason to keep a pin or a line, and what is told of the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encoder_pin_plugin.archive.cleaning import Cleaned, Cleaner, Policy
 from encoder_pin_plugin.archive.sightings import NAME, Sightings
 from encoder_pin_plugin.archive.waiting import Item, Waiting
 from encoder_pin_plugin.durable import SharedSync
-from encoder_pin_plugin.errors import LedgerError, NodeError
+from encoder_pin_plugin.errors import LedgerError, LockBusy, NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits, Told, Whole
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.nodes.proofs import Rule, Witness
@@ -254,7 +254,7 @@ def test_the_second_look_is_taken_under_the_locks_of_the_cids(bench: Bench) -> N
     pinned = bench.target.pinned
 
     def look(cids: Any, **options: Any) -> Any:
-        with pytest.raises(Exception, match="."), Exclusion(bench.data).hold([cid], timeout=0.01):
+        with pytest.raises(LockBusy), Exclusion(bench.data).hold([cid], timeout=0.01):
             pass
         seen.append(True)
         return pinned(cids, **options)
@@ -313,20 +313,15 @@ def test_a_line_that_comes_after_a_batch_has_moved_is_seen(bench: Bench, monkeyp
     assert bench.migrated() == [first, second]
 
 
-def test_looks_need_not_be_apart_where_the_rule_does_not_say_so(bench: Bench) -> None:
+@pytest.mark.parametrize(("apart", "remembered"), [(0, False), (0, True), (60, False)])
+def test_looks_need_not_be_apart_where_the_rule_does_not_say_so(bench: Bench, apart: float, remembered: bool) -> None:
     ready(bench, 1)
-    assert cleaner_of(bench).patience(items_of(bench)) == {}
-    witness = Witness(node=bench.target, rule=Rule(whole=False, apart=60), sync=SharedSync())
-    policy = Policy(target=TO, open_jobs=lambda _: set())
-    assert Cleaner(bench.archive, bench.local, witness, Exclusion(bench.data), policy=policy).patience(
-        items_of(bench)
-    ) == {}
-    bench.rule = Rule(whole=True)
-    policy = Policy(target=TO, open_jobs=lambda _: set(), sightings=Sightings(bench.data, TO))
-    witness = Witness(node=bench.target, rule=bench.rule, sync=SharedSync())
-    assert Cleaner(bench.archive, bench.local, witness, Exclusion(bench.data), policy=policy).patience(
-        items_of(bench)
-    ) == {}
+    sightings = Sightings(bench.data, TO) if remembered else None
+    witness = Witness(node=bench.target, rule=Rule(whole=False, apart=apart), sync=SharedSync())
+    policy = Policy(target=TO, open_jobs=lambda _: set(), sightings=sightings)
+    cleaner = Cleaner(bench.archive, bench.local, witness, Exclusion(bench.data), policy=policy)
+    assert cleaner.patience(items_of(bench)) == {}
+    assert not (bench.data / NAME).exists()
 
 
 def test_first_looks_are_kept_until_the_lines_have_moved(bench: Bench) -> None:

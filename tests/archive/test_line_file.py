@@ -9,24 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from encoder_pin_plugin.archive import healing, linefile
-from encoder_pin_plugin.archive.healing import Healed, heal, quarantine_file
+from encoder_pin_plugin.archive import linefile
+from encoder_pin_plugin.archive.healing import Healed
 from encoder_pin_plugin.archive.linefile import LineFile
-from encoder_pin_plugin.archive.record import MAX_LINE, WITHDRAWN
+from encoder_pin_plugin.archive.record import WITHDRAWN
 from encoder_pin_plugin.errors import ArchiveError, StorageError
 from tests.archive.lines import migrated, record
 from tests.conftest import Said
 
+pytestmark = pytest.mark.usefixtures("open_files")
+
 A, B, C = record(1), record(2), record(3)
 SIZE = len(A.line())
-
-
-@pytest.fixture(autouse=True)
-def open_files() -> Iterator[None]:
-    """No descriptor stays open that was not open before."""
-    before = set(os.listdir("/proc/self/fd"))
-    yield
-    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.fixture
@@ -272,75 +266,3 @@ def test_a_line_that_cannot_be_taken_back_is_told_by_the_first_error(
     fail_once(monkeypatch, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "read-only")))
     with pytest.raises(StorageError, match="the disk fails"):
         file.append(A.line())
-
-
-def torn(path: Path, data: bytes) -> Healed | None:
-    """Heal a file that holds this, and look at what it holds then."""
-    path.write_bytes(data)
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-    try:
-        return heal(descriptor, path, path.parent / "quarantine")
-    finally:
-        os.close(descriptor)
-
-
-@pytest.mark.parametrize("data", [b"", b"\n", b"x\n"])
-def test_a_file_that_ends_with_a_newline_needs_nothing(tmp_path: Path, said: Said, data: bytes) -> None:
-    assert torn(tmp_path / "a", data) is None
-    assert said == []
-
-
-def test_a_record_that_lacks_its_newline_gets_it_durably(tmp_path: Path, said: Said, log: list[str]) -> None:
-    healed = torn(tmp_path / "a", b"x\n" + A.line()[:-1])
-    assert healed == Healed(what="a whole record, it got its newline", quarantined=None, size=SIZE - 1)
-    assert (tmp_path / "a").read_bytes() == b"x\n" + A.line()
-    assert said == [("fsync", "a", str(SIZE + 2))]
-    assert log == [f"WARNING {tmp_path}/a ended with {SIZE - 1} bytes without a newline, at byte 2: {healed.what}\n"]
-
-
-def test_the_longest_record_is_completed_and_a_longer_one_set_aside(tmp_path: Path) -> None:
-    room = MAX_LINE - len(record(job_id="").line())
-    longest = record(job_id="x" * room).line()
-    assert torn(tmp_path / "a", longest[:-1]) == Healed(
-        what="a whole record, it got its newline", quarantined=None, size=MAX_LINE - 1
-    )
-    longer = longest.replace(b"xx", b"xxx", 1)[:-1]
-    healed = torn(tmp_path / "b", longer)
-    assert healed is not None
-    assert healed.quarantined is not None
-    assert (healed.size, healed.quarantined.read_bytes()) == (MAX_LINE, longer)
-
-
-@pytest.mark.parametrize("length", [1, healing._BLOCK - 1, healing._BLOCK, healing._BLOCK + 1, 3 * healing._BLOCK])
-@pytest.mark.parametrize("before", [b"", b"\n", b"a\nb\n", b"y" * healing._BLOCK + b"\n"], ids=len)
-def test_a_tail_of_any_length_is_moved_whole(tmp_path: Path, said: Said, before: bytes, length: int) -> None:
-    tail = os.urandom(length).replace(b"\n", b"x")
-    healed = torn(tmp_path / "a", before + tail)
-    assert healed is not None
-    assert healed.quarantined is not None
-    assert (tmp_path / "a").read_bytes() == before
-    assert healed.quarantined.read_bytes() == tail
-    assert healed == Healed(what=f"no record, moved to {healed.quarantined}", quarantined=healed.quarantined, size=length)
-    assert healed.quarantined.name.endswith(f"Z-torn-at-{len(before)}")
-    assert said[-1] == ("fsync", "a", str(len(before)))
-
-
-def test_what_cannot_be_moved_becomes_a_line_of_its_own(tmp_path: Path, said: Said) -> None:
-    (tmp_path / "quarantine").write_bytes(b"in the way")
-    healed = torn(tmp_path / "a", b"x\ntorn")
-    what = f"no record, and it could not be moved to {tmp_path}/quarantine (Not a directory): it is now a line of its own"
-    assert healed is not None
-    assert (healed.quarantined, healed.size) == (None, 4)
-    assert healed.what.replace("File exists", "Not a directory") == what
-    assert (tmp_path / "a").read_bytes() == b"x\ntorn\n"
-    assert said[-1] == ("fsync", "a", "7")
-
-
-def test_what_is_set_aside_is_durable_under_a_name_that_says_when_and_what(tmp_path: Path, said: Said) -> None:
-    path = quarantine_file(tmp_path / "quarantine", "torn-at-7", iter([b"a", b"b"]))
-    assert path.read_bytes() == b"ab"
-    assert path.parent == tmp_path / "quarantine"
-    assert len(path.name) == len("20251028T103000123456Z-torn-at-7")
-    assert path.name.startswith("20")
-    assert path.name.endswith("Z-torn-at-7")
-    assert said == [("fsync", "."), ("fsync", f"quarantine/{path.name}", "2"), ("fsync", "quarantine")]

@@ -136,9 +136,11 @@ def test_a_line_may_be_as_long_as_the_limit_and_no_longer() -> None:
 
 def test_the_smallest_and_the_largest_numbers_are_taken() -> None:
     for size in (0, 0.5, 999_999_999_999.5):
-        assert parse_line(line_of(size_mb=size)).size_mb == size
+        read = parse_line(line_of(size_mb=size))
+        assert (read.size_mb, read.flags) == (size, ())
     for attempts in (0, 1, 2**53 - 1):
-        assert parse_line(line_of(failed_lazy_attempts=attempts)) == record(failed_lazy_attempts=attempts)
+        read = parse_line(line_of(failed_lazy_attempts=attempts))
+        assert (read, read.flags) == (record(failed_lazy_attempts=attempts), ())
     assert parse_line(line_of(size_mb=1e12)).size_mb is None
     assert parse_line(line_of(failed_lazy_attempts=2**53)).failed_lazy_attempts == 0
 

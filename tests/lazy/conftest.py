@@ -12,6 +12,7 @@ from typing import Any
 
 import pluggy
 import pytest
+from loguru import logger
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_hookspecs.specs import EncoderSpecs
@@ -139,3 +140,19 @@ def running() -> Iterator[Callable[[Worker], threading.Thread]]:
         worker.stop(patience=5)
         thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A spool whose folders are there."""
+    spool = Spool(tmp_path / "data")
+    spool.create()
+    return spool
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{level} {message}")
+    yield lines
+    logger.remove(sink)

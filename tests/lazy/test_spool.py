@@ -6,58 +6,21 @@ import errno
 import os
 import re
 import shlex
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.errors import InvalidJobFile, NotRecorded, StorageError
 from encoder_pin_plugin.lazy.jobfile import MAX_BYTES, new_submission
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.conftest import Said
-from tests.lazy.conftest import cid_of
-
-CID = cid_of("a video")
-JOB = CompletedJob(cid=CID, job_id="job-1", size_mb=25.5, completed_at=datetime(2025, 10, 28, 10, 30, tzinfo=UTC))
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """A spool whose folders are there."""
-    spool = Spool(tmp_path / "data")
-    spool.create()
-    return spool
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-    sink = logger.add(lines.append, format="{level} {message}")
-    yield lines
-    logger.remove(sink)
-
-
-def failing(number: int, *, when: Callable[..., bool] = lambda *_: True, real: Callable[..., None] | None = None) -> Callable[..., None]:
-    def act(*paths: object) -> None:
-        if when(*paths):
-            raise OSError(number, os.strerror(number))
-        assert real is not None
-        real(*paths)
-
-    return act
-
-
-def files(spool: Spool) -> dict[str, list[str]]:
-    return {folder.name: sorted(os.listdir(folder)) for folder in (spool.tmp, spool.new, spool.open, spool.rejected)}
+from tests.conftest import Said, names_in
+from tests.lazy.spooling import CID, JOB, failing, files
 
 
 def test_the_folders_stand_below_the_data_folder(tmp_path: Path) -> None:
     Spool(tmp_path).create()
-    assert sorted(os.listdir(tmp_path / "spool")) == ["new", "open", "rejected", "tmp"]
+    assert names_in(tmp_path / "spool") == ["new", "open", "rejected", "tmp"]
 
 
 def test_folders_that_cannot_be_made_are_named(tmp_path: Path) -> None:
@@ -107,11 +70,14 @@ def test_a_job_that_could_not_be_recorded_leaves_nothing_and_is_told_with_its_co
 
 def test_a_command_names_only_what_is_known(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))
-    with pytest.raises(NotRecorded, match=re.escape(f"{CID} --job-id job-1 --size-mb 25.5 --completed-at 2025-10-28T10")):
+    command = f"{CID} --job-id job-1 --size-mb 25.5 --completed-at 2025-10-28T10"
+    with pytest.raises(NotRecorded, match=re.escape(command)):
         spool.record(JOB)
 
 
-def test_a_rename_that_failed_is_told_also_where_its_file_is_gone(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_that_failed_is_told_also_where_its_file_is_gone(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def lose(source: Path, _: Path) -> None:
         Path(source).unlink()
         failing(errno.EIO)()
@@ -178,7 +144,8 @@ def test_what_will_never_be_a_job_is_told_from_what_cannot_be_read_now(
     (spool.new / "folder").mkdir()
     (spool.new / "large").write_bytes(b"x" * (MAX_BYTES + 1))
     (spool.new / "sound").write_bytes(new_submission(JOB).body)
-    for name, why in (("link", "it is a symbolic link"), ("folder", "it is no regular file"), ("large", "it is larger")):
+    bad = {"link": "it is a symbolic link", "folder": "it is no regular file", "large": "it is larger"}
+    for name, why in bad.items():
         with pytest.raises(InvalidJobFile, match=f"^{why}"):
             spool.read(spool.new / name)
     with pytest.raises(FileNotFoundError):
@@ -197,7 +164,8 @@ def test_indexed_files_move_to_open_and_both_folders_are_durable(spool: Spool, s
     names = [submission.name for _, submission in taken]
     assert files(spool)["open"] == sorted(names)
     assert files(spool)["new"] == []
-    assert [call for call in said if call[0] == "fsync"] == said[-2:] == [("fsync", "data/spool/open"), ("fsync", "data/spool/new")]
+    synced = [call for call in said if call[0] == "fsync"]
+    assert synced == said[-2:] == [("fsync", "data/spool/open"), ("fsync", "data/spool/new")]
 
 
 def test_a_move_that_the_disk_refuses_is_named(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,144 +197,3 @@ def test_finished_files_go_durably_and_it_is_no_harm_where_they_are_gone(
     monkeypatch.setattr(os, "unlink", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"cannot remove finished job files from {spool.open}: "):
         spool.close(["c"])
-
-
-def test_a_rejected_file_stands_beside_its_reason_which_is_there_first(spool: Spool, said: Said) -> None:
-    (spool.new / "bad").write_bytes(b"bytes")
-    assert spool.reject(spool.new / "bad", "because é\ud800") == spool.rejected / "bad"
-    assert (spool.rejected / "bad").read_bytes() == b"bytes"
-    assert (spool.rejected / "bad.why").read_bytes() == "because é?\n".encode()
-    assert spool.why(spool.rejected / "bad") == "because é?"
-    renames = [call[2] for call in said if call[0] == "rename"]
-    assert renames == ["data/spool/rejected/bad.why", "data/spool/rejected/bad"]
-    assert said[-2:] == [("fsync", "data/spool/rejected"), ("fsync", "data/spool/new")]
-
-
-def test_no_rejected_file_takes_the_place_of_another(spool: Spool) -> None:
-    for number in range(3):
-        (spool.new / "bad").write_text(str(number))
-        spool.reject(spool.new / "bad", f"reason {number}")
-    (spool.rejected / "link").symlink_to("nowhere")
-    (spool.new / "link").write_text("3")
-    spool.reject(spool.new / "link", "reason 3")
-    told = {path.read_text(): spool.why(path) for path in spool.rejects() if not path.is_symlink()}
-    assert told == {str(number): f"reason {number}" for number in range(4)}
-    assert all(re.fullmatch(r"(bad|link)(\.[0-9a-f]{6})?", path.name) for path in spool.rejects())
-
-
-@pytest.mark.parametrize(
-    ("name", "kept"),
-    [("a.why", "a"), ("x" * 255, "x" * 120), ("é" * 100, "é" * 60), ("x" + "é" * 60, os.fsdecode(b"x" + "é".encode() * 59 + b"\xc3"))],
-)
-def test_a_rejected_name_leaves_room_for_what_is_put_to_it(spool: Spool, name: str, kept: str) -> None:
-    (spool.new / name).touch()
-    assert spool.reject(spool.new / name, "because") == spool.rejected / kept
-    assert spool.rejects() == [spool.rejected / kept]
-
-
-def test_a_file_that_another_worker_took_is_not_rejected(spool: Spool) -> None:
-    with pytest.raises(FileNotFoundError, match=f"{spool.new}/gone"):
-        spool.reject(spool.new / "gone", "because")
-    assert files(spool)["rejected"] == []
-
-
-@pytest.mark.parametrize("refused", ["bad", "bad.why"])
-def test_a_rejection_that_the_disk_refuses_leaves_the_file_where_it_was(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, refused: str
-) -> None:
-    (spool.new / "bad").touch()
-    refuse = failing(errno.EIO, when=lambda _, target: Path(target).name == refused, real=os.rename)
-    monkeypatch.setattr(os, "rename", refuse)
-    with pytest.raises(StorageError, match=f"cannot set aside the job file {spool.new}/bad: "):
-        spool.reject(spool.new / "bad", "because")
-    assert (files(spool)["new"], files(spool)["rejected"]) == (["bad"], [])
-
-
-def test_a_rejection_whose_last_sync_fails_keeps_the_reason(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (spool.new / "bad").touch()
-    synced = os.fsync
-    moved = lambda _: (spool.rejected / "bad").exists()  # noqa: E731
-    monkeypatch.setattr(os, "fsync", failing(errno.EIO, when=moved, real=synced))
-    with pytest.raises(FileNotFoundError):
-        spool.reject(spool.new / "bad", "because")
-    assert files(spool)["rejected"] == ["bad", "bad.why"]
-
-
-def test_a_reason_that_is_lost_is_said_to_be(spool: Spool) -> None:
-    (spool.rejected / "a").touch()
-    assert spool.why(spool.rejected / "a") == "no reason was kept"
-    (spool.rejected / "a.why").write_bytes(b"\xff\n")
-    assert spool.why(spool.rejected / "a") == "\ufffd"
-
-
-def left_behind(spool: Spool, name: str, body: bytes, *, age: float = 601.0) -> Path:
-    path = spool.tmp / name
-    path.write_bytes(body)
-    os.utime(path, (time.time() - age,) * 2)
-    return path
-
-
-def test_a_whole_file_that_a_killed_host_left_becomes_a_submission(spool: Spool, said: Said, log: list[str]) -> None:
-    submission = new_submission(JOB)
-    left_behind(spool, submission.name, submission.body)
-    spool.recover_unfinished()
-    assert spool.read(spool.new / submission.name) == submission
-    assert files(spool)["tmp"] == []
-    assert said[-2:] == [("fsync", "data/spool/new"), ("fsync", "data/spool/tmp")]
-    assert log[0].startswith("WARNING recovered job job-1 from ")
-
-
-def test_a_torn_file_goes_and_one_of_the_future_is_seen_to_as_well(spool: Spool, log: list[str]) -> None:
-    submission = new_submission(JOB)
-    left_behind(spool, "torn", submission.body[:50])
-    left_behind(spool, "ahead", submission.body, age=-700)
-    spool.recover_unfinished()
-    assert (len(files(spool)["new"]), files(spool)["tmp"]) == (1, [])
-    assert any(line.startswith("WARNING removed ") for line in log)
-
-
-@pytest.mark.parametrize("age", [0, 590, -590])
-def test_a_file_that_may_have_a_writer_is_left_alone(spool: Spool, age: float) -> None:
-    left_behind(spool, "a", b"", age=age)
-    spool.recover_unfinished()
-    assert files(spool)["tmp"] == ["a"]
-
-
-def test_what_cannot_be_seen_to_stays_and_the_next_one_is_seen_to(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, log: list[str]
-) -> None:
-    for name in ("a", "b", "c"):
-        left_behind(spool, name, b"torn")
-    refuse = failing(errno.EIO, when=lambda path: Path(path).name == "b", real=os.unlink)
-    monkeypatch.setattr(os, "unlink", refuse)
-    spool.recover_unfinished()
-    assert files(spool)["tmp"] == ["b"]
-    assert [line for line in log if line.startswith(f"WARNING cannot remove {spool.tmp}/b: ")]
-    monkeypatch.setattr(os, "rename", failing(errno.EIO))
-    whole = left_behind(spool, "d", new_submission(JOB).body)
-    spool.recover_unfinished()
-    assert files(spool)["tmp"] == ["b", "d"]
-    assert [line for line in log if line.startswith(f"WARNING cannot recover {whole}: ")]
-
-
-def test_a_file_that_goes_while_it_is_looked_at_is_no_harm(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    left_behind(spool, "a", b"torn")
-    real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda folder: _Vanishing(real(folder), spool.tmp / "a"))
-    spool.recover_unfinished()
-    assert files(spool)["tmp"] == []
-
-
-class _Vanishing:
-    """A listing whose file is gone when it has been read."""
-
-    def __init__(self, entries: Iterator[os.DirEntry[str]], path: Path) -> None:
-        self._entries, self._path = entries, path
-
-    def __enter__(self) -> Iterator[os.DirEntry[str]]:
-        names = list(self._entries)
-        self._path.unlink()
-        return iter(names)
-
-    def __exit__(self, *_: object) -> None:
-        pass

@@ -67,9 +67,8 @@ def test_what_was_odd_is_read_again_with_what_it_was() -> None:
 
 @pytest.mark.parametrize("letters", [8_000, 12_000, 60_000, 200_000])
 def test_however_much_is_odd_the_file_stays_small_and_keeps_the_job(letters: int) -> None:
-    odd = CompletedJob(
-        cid=CID, job_id="job-1", flags=("f" * letters,) * 20, raw={str(n) + "n" * letters: "r" * letters for n in range(20)}
-    )
+    raw = {str(number) + "n" * letters: "r" * letters for number in range(20)}
+    odd = CompletedJob(cid=CID, job_id="job-1", flags=("f" * letters,) * 20, raw=raw)
     body = new_submission(odd).body
     fields = json.loads(body)
     assert len(body) <= MAX_BYTES

@@ -71,7 +71,7 @@ def _try_module(module: str, tests: list[str], *, again: bool) -> None:
     print(f"== {module}: breaking it", flush=True)
     folder = _folder(module)
     again = again and (folder / RESULTS).exists()
-    names = [] if not again else [name for name, it in _results(module).items() if it["status"] not in CAUGHT | {"timeout"}]
+    names = [name for name, it in _results(module).items() if _survives(it["status"])] if again else []
     if not again:
         subprocess.run(["rm", "-rf", str(folder)], check=True)
     _prepare(folder, module, tests)
@@ -125,9 +125,13 @@ def _outcome(module: str) -> Outcome:
     survivors = tuple(
         Mutant(function=_function(name), status=it["status"], change=it["change"])
         for name, it in results.items()
-        if it["status"] not in CAUGHT | {"timeout"}
+        if _survives(it["status"])
     )
     return Outcome(module=module, mutants=len(results), killed=killed, timed_out=timed_out, survivors=survivors)
+
+
+def _survives(status: str) -> bool:
+    return status not in CAUGHT | {"timeout"}
 
 
 def _function(name: str) -> str:
@@ -162,7 +166,7 @@ def _explained() -> dict[tuple[str, str], str]:
 def _stale(outcomes: list[Outcome], explained: set[tuple[str, str]]) -> set[tuple[str, str]]:
     tried = {outcome.module.replace("/", ".") for outcome in outcomes}
     alive = {(mutant.function, mutant.change) for outcome in outcomes for mutant in outcome.survivors}
-    return {(function, change) for function, change in explained - alive if any(function.startswith(f"{it}.") for it in tried)}
+    return {it for it in explained - alive if any(it[0].startswith(f"{module}.") for module in tried)}
 
 
 if __name__ == "__main__":

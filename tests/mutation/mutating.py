@@ -21,6 +21,9 @@ from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import walk_mutatable_files
 
 RESULTS = "results.json"
+UNTRIED = 255
+"""The exit code of a mutant's process in which pytest itself broke; mutmut counts it among those out of time."""
+
 ENCODINGS = ('"utf-8"', '"ascii"')
 
 
@@ -55,14 +58,17 @@ def write_results() -> None:
         data = SourceFileMutationData(path=path)
         data.load()
         for name, code in data.exit_code_by_key.items():
-            status = status_by_exit_code[code]
+            status = "could not be tried" if code == UNTRIED else status_by_exit_code[code]
             change = "" if status == "killed" else _change(get_diff_for_mutant(name, path=path))
             results[name] = {"status": status, "change": change}
     Path(RESULTS).write_text(json.dumps(results, indent=1))
 
 
 def _is_logging(call: cst.Call) -> bool:
-    return isinstance(call.func, cst.Attribute) and isinstance(call.func.value, cst.Name) and call.func.value.value == "logger"
+    match call.func:
+        case cst.Attribute(value=cst.Name(value="logger")):
+            return True
+    return False
 
 
 def _change(diff: str) -> str:
