@@ -2,11 +2,11 @@
 
     make mutate                                   every module of modules.toml
     make mutate MODULES="durable lazy/retry"      some of them
-    make mutate AGAIN=--again MODULES=durable     only what was not killed last time, after a test was written
+    make mutate AGAIN=1 MODULES=durable           only what survived last time, after a test was written
 
 mutmut makes the mutants and runs, for each, the tests that reach its function, in a copy of the checkout below
-`.mutation/`. At the end stands a table, and under it every survivor that `explained.toml` does not explain: the exit
-code is 1 then. An explanation that fits no survivor any more is named too.
+`.mutation/`. At the end stands a table, and under it every survivor that `explained.toml` does not explain, as it would
+stand there: the exit code is 1 then. An explanation that fits no survivor any more is named too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as durable or lazy/retry; all by default")
     parser.add_argument("--again", action="store_true", help="try only what was not killed last time")
     parser.add_argument("--table", action="store_true", help="try nothing, show what the last runs found")
+    parser.add_argument("--requirement", action="store_true", help="name the package that this needs")
     asked = parser.parse_args()
+    if asked.requirement:
+        print(*tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["mutation"])
+        return 0
     plan = tomllib.loads((HERE / "modules.toml").read_text())
     tests = plan["tests"]
     unknown = set(asked.modules) - tests.keys()
@@ -151,7 +155,8 @@ def _report(outcomes: list[Outcome]) -> int:
         numbers = f"{outcome.mutants:9}{outcome.killed:9}{outcome.timed_out:11}{survived:10}{explained:11}"
         print(f"{outcome.module:22}{numbers}")
     for mutant in fresh:
-        print(f"\n{mutant.function} ({mutant.status})\n    {mutant.change}")
+        print(f'\n# {mutant.status}\n[[explained]]\nfunction = "{mutant.function}"\nwhy = ""\nchanges = [')
+        print(f"    '''{mutant.change}''',\n]")
     stale = _stale(outcomes, set(reasons))
     for function, change in sorted(stale):
         print(f"\nexplained.toml explains what no longer survives: {function}\n    {change}")
