@@ -110,20 +110,43 @@ def test_a_line_that_is_gone_while_files_are_compared_is_no_key(
     assert file.keys_also_in(other) == {B.key}
 
 
-def test_a_torn_tail_is_healed_before_lines_are_appended(file: LineFile) -> None:
+def test_a_file_that_cannot_be_read_is_named(file: LineFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.append(A.line())
+    calls = (
+        lambda: file.find(A.key),
+        lambda: file.find_all([A.key]),
+        lambda: file.standing([A.key]),
+        file.entries,
+        lambda: file.keys_also_in(file),
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", raise_eio)
+        for call in calls:
+            with pytest.raises(StorageError, match=f"cannot read {file.path}: .*the disk fails"):
+                call()
+
+
+def test_a_torn_tail_is_healed_before_lines_are_appended(file: LineFile, log: list[str]) -> None:
     file.path.write_bytes(A.line() + b"torn")
     file.append(B.line())
+    assert log[0].startswith(f"WARNING {file.path} ended with 4 bytes without a newline")
     assert content(file) == A.line() + B.line()
     (aside,) = (file.path.parent / "quarantine").iterdir()
     assert aside.read_bytes() == b"torn"
 
 
-def test_healing_alone_makes_the_file(file: LineFile, said: Said) -> None:
+def test_healing_alone_makes_the_file(file: LineFile, said: Said, log: list[str]) -> None:
     assert file.heal() is None
     assert content(file) == b""
     assert said == [("fsync", ".")]
     file.path.write_bytes(A.line()[:-1])
     assert file.heal() == Healed(what="a whole record, it got its newline", quarantined=None, size=SIZE - 1)
+    assert log[0].startswith(f"WARNING {file.path} ended with ")
+    file.path.write_bytes(b"torn")
+    healed = file.heal()
+    assert healed is not None
+    assert healed.quarantined is not None
+    assert healed.quarantined.parent == file.path.parent / "quarantine"
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
