@@ -313,6 +313,21 @@ def test_a_line_that_comes_after_a_batch_has_moved_is_seen(bench: Bench, monkeyp
     assert bench.migrated() == [first, second]
 
 
+def test_a_file_that_took_the_place_of_another_is_read_anew_also_under_the_same_inode(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaning, "LINES_AT_ONCE", 1)
+    monkeypatch.setattr("encoder_pin_plugin.archive.waiting.identity", lambda _: (1, 1))
+    _, second = ready(bench, 1, 2)
+    items, cleaner = items_of(bench), cleaner_of(bench)
+    cleaner.expect(items, 2)
+    before = bench.archive.path.stat().st_size
+    assert cleaner.clean([items[0]]).lines == 1
+    bench.waits(3, hash=second, job_id="later than that", pin=False)
+    assert bench.archive.path.stat().st_size >= before
+    assert cleaner.clean([items[1]]).kept == {second: "the line of job 'later than that' still waits for it"}
+
+
 @pytest.mark.parametrize(("apart", "remembered"), [(0, False), (0, True), (60, False)])
 def test_looks_need_not_be_apart_where_the_rule_does_not_say_so(bench: Bench, apart: float, remembered: bool) -> None:
     ready(bench, 1)

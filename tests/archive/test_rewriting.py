@@ -6,6 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,18 @@ def test_a_file_that_was_changed_in_place_meanwhile_is_read_anew(
     assert file.path.read_bytes() == b"".join([LINES[0], LINES[2], LINES[3], record(6).line()])
 
 
+def test_a_small_file_is_compared_from_its_first_byte_on(file: LineFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.path.write_bytes(LINES[0] + LINES[1])
+
+    def change(_: int) -> None:
+        with file.path.open("r+b") as other:
+            other.write(b"#")
+
+    on_sync(monkeypatch, 1, change)
+    without(file, 1)
+    assert file.path.read_bytes() == b"#" + LINES[0][1:]
+
+
 def test_only_the_end_of_what_was_read_is_compared(file: LineFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer takes back its last lines, never earlier ones: comparing more would take time under the lock."""
     read: list[tuple[int, int]] = []
@@ -216,18 +229,25 @@ def test_an_error_of_the_disk_names_the_file(file: LineFile, monkeypatch: pytest
     assert file.path.read_bytes() == b"".join(LINES)
 
 
-def test_a_temporary_file_is_private_locked_and_gone_afterwards(file: LineFile) -> None:
-    file.path.chmod(0o666)
-    model = os.open(file.path, os.O_RDONLY)
+@contextmanager
+def noted_flags() -> Iterator[list[int]]:
+    """The flags of every open."""
     flags: list[int] = []
     real = os.open
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "open", lambda path, flag, *rest: flags.append(flag) or real(path, flag, *rest))
-        with rewriting._temporary(file.path, model) as (path, _):
-            other = real(path, os.O_RDONLY)
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.close(other)
+        yield flags
+
+
+def test_a_temporary_file_is_private_locked_and_gone_afterwards(file: LineFile) -> None:
+    file.path.chmod(0o666)
+    model = os.open(file.path, os.O_RDONLY)
+    real = os.open
+    with noted_flags() as flags, rewriting._temporary(file.path, model) as (path, _):
+        other = real(path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
     os.close(model)
     assert not path.exists()
     assert flags[0] & os.O_EXCL
@@ -239,7 +259,10 @@ def test_what_killed_rewrites_left_is_swept_and_counted(file: LineFile, tmp_path
         (tmp_path / name).touch()
     alive = os.open(tmp_path / ".lines.1.00.tmp", os.O_RDONLY)
     fcntl.flock(alive, fcntl.LOCK_EX)
-    assert sweep(file.path) == 1
+    with noted_flags() as flags:
+        assert sweep(file.path) == 1
+    assert len(flags) == 2
+    assert all(flag & os.O_CLOEXEC for flag in flags)
     assert not (tmp_path / ".lines.2.00.tmp").exists()
     os.close(alive)
     (tmp_path / ".lines.3.00.tmp").touch()
