@@ -112,7 +112,7 @@ def test_nobody_looks_at_what_waits_where_nothing_is_to_leave(archive: Archive) 
 def test_a_record_over_two_lines_is_not_one(archive: Archive, between: bytes) -> None:
     archive.append(A)
     line = migrated(1).replace(b",", between, 1)
-    with pytest.raises(ArchiveError, match="^this is not one line: b'{"):
+    with pytest.raises(ArchiveError, match=r"^this is not one line: b'\{"):
         archive.compact([A.key], [line])
     assert archive.path.read_bytes() == A.line()
     assert not archive.migrated_path.exists()
