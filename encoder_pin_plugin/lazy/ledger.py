@@ -135,7 +135,7 @@ class Ledger:
             small_only: leave out those that may keep a slot for long.
         """
         parameters = {"owner": owner, "state": state, "now": now, "until": now + lease, "limit": limit,
-                      "old": older_than, "large": LARGE_MB if small_only else 1e300, "any": not small_only}  # fmt: skip
+                      "old": older_than, "large": LARGE_MB, "any": not small_only}  # fmt: skip
         with self.transaction() as db:
             rows = db.execute(DUE_BY_AGE if older_than is not None else DUE, parameters).fetchall()
             cids: set[str] = set()
@@ -236,7 +236,7 @@ class Ledger:
         """
         with self.transaction() as db:
             row = db.execute("SELECT value FROM meta WHERE name='clock'").fetchone()
-            old_boot, _, old_offset = row["value"].partition(" ") if row else ("", "", "")
+            old_boot, _, old_offset = (row["value"] if row else "").partition(" ")
             step = offset - int(old_offset) if old_boot == boot else 0
             if row is None or old_boot != boot or abs(step) > tolerance:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('clock', ?)", (f"{boot} {offset}",))

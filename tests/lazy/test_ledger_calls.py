@@ -91,7 +91,9 @@ def test_a_ledger_of_just_the_quick_size_is_read_whole(ledger: Ledger, monkeypat
     monkeypatch.setattr(schema, "QUICK_TO_READ", ledger.path.stat().st_size)
     monkeypatch.setattr(schema, "check", lambda _, path, *, whole: seen.append((path, whole)))
     ledger.check()
-    assert seen == [(ledger.path, True)]
+    monkeypatch.setattr(schema, "QUICK_TO_READ", 0)
+    ledger.check()
+    assert seen == [(ledger.path, True), (ledger.path, False)]
 
 
 def test_what_is_neither_open_nor_closed_is_opened_and_counted(ledger: Ledger) -> None:
@@ -108,6 +110,7 @@ def test_what_is_neither_open_nor_closed_is_opened_and_counted(ledger: Ledger) -
 
 def test_a_busy_ledger_is_told_from_a_damaged_one(ledger: Ledger) -> None:
     other = Ledger(ledger.path, busy_timeout=0.05)
+    assert other.read("PRAGMA busy_timeout")[0][0] == 50
     with (
         ledger.transaction(),
         pytest.raises(LedgerError, match=f"the ledger {ledger.path} cannot be written: .*locked"),
@@ -265,6 +268,7 @@ def test_a_hold_of_ours_is_due_for_release_once_its_job_is_pinned(ledger: Ledger
     assert [column(ledger, name, "hold") for name in held] == [
         "ours" if name != "theirs" else "theirs" for name in held
     ]
+    assert {pin.job.job_id: pin.hold for pin in ledger.select()}["theirs"] == "theirs"
     assert [column(ledger, name, "release_at") for name in ("ours", "theirs", "waits")] == [NOW + 7, None, None]
 
 
@@ -352,7 +356,7 @@ def test_a_step_of_the_clock_moves_every_time_of_an_open_job(ledger: Ledger) -> 
 
 
 def test_small_steps_do_not_add_up_unseen_and_another_boot_begins_anew(ledger: Ledger) -> None:
-    ledger.shift(1000, "boot", 5)
+    assert ledger.shift(1000, "boot", 0) == 0
     assert [ledger.shift(1000 + step, "boot", 5) for step in (3, 5, 8)] == [0, 0, 8]
     assert ledger.shift(9000, "another", 5) == 0
     assert ledger.shift(9006, "another", 5) == 6

@@ -91,6 +91,12 @@ def test_a_line_once_written_stays_known(ledger: Ledger) -> None:
     assert ledger.select()[0].line == b"line\n"
 
 
+def test_who_holds_the_content_is_known(ledger: Ledger) -> None:
+    assert ledger.select()[0].hold is None
+    ledger.set_hold({job_key(JOB.cid, JOB.job_id): "theirs"}, NOW)
+    assert ledger.select()[0].hold == "theirs"
+
+
 def test_an_error_that_is_no_text_for_a_database_is_written_all_the_same(ledger: Ledger) -> None:
     step = Step(pin=claimed(ledger), state=State.PENDING, next_at=NOW, attempts=0, tries=1, error="é\udcff🎬")
     ledger.commit([step], NOW)

@@ -26,6 +26,9 @@ ROOT = HERE.parent.parent
 WORK = ROOT / ".mutation"
 RESULTS = "results.json"
 LINKED = ("encoder_pin_plugin", "hookspecs", "examples", "tests")
+SQL = "lazy/sql"
+"""No file, but the statements of the ledger, see `sql.py`."""
+
 CAUGHT = {"killed", "segfault", "caught by type check"}
 
 
@@ -74,6 +77,9 @@ def main() -> int:
 def _try_module(module: str, tests: list[str], *, again: bool) -> None:
     print(f"== {module}: breaking it", flush=True)
     folder = _folder(module)
+    if module == SQL:
+        _break_sql(folder, tests)
+        return
     again = again and (folder / RESULTS).exists()
     names = [name for name, it in _results(module).items() if _survives(it["status"])] if again else []
     if not again:
@@ -87,6 +93,14 @@ def _try_module(module: str, tests: list[str], *, again: bool) -> None:
 
 def _all_but(names: list[str]) -> str:
     return f"not ({' or '.join(names)})"
+
+
+def _break_sql(folder: Path, tests: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'hookspecs'}", "CI": "true"}
+    command = [sys.executable, "-m", "tests.mutation.sql", str(folder / RESULTS), *tests]
+    with (folder / "log").open("w") as log:
+        subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log, check=True)
 
 
 def _prepare(folder: Path, module: str, tests: list[str]) -> None:

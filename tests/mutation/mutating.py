@@ -38,10 +38,23 @@ def forget_statement(node: cst.SimpleStatementLine) -> Iterator[cst.SimpleStatem
 
 def mutate_string(node: cst.BaseString) -> Iterable[cst.BaseString]:
     """A text is mutated unless it is for people; the name of an encoding is the same in capitals."""
-    if isinstance(node, cst.SimpleString) and " " in node.value:
+    if not isinstance(node, cst.SimpleString):
+        return mutators.operator_string(node)
+    if " " in node.value:
         return ()
-    same = ENCODINGS if isinstance(node, cst.SimpleString) and node.value in ENCODINGS else ()
-    return (mutant for mutant in mutators.operator_string(node) if mutant.value.lower() not in same)
+    caseless = node.value in ENCODINGS or node in _columns
+    return (it for it in mutators.operator_string(node) if not caseless or it.value.lower() != node.value.lower())
+
+
+_columns: set[cst.BaseExpression] = set()
+
+
+def note_column(node: cst.Subscript) -> Iterable[cst.CSTNode]:
+    """No mutant, but SQLite's rows know their columns by any case."""
+    match node:
+        case cst.Subscript(value=cst.Name(value="row" | "known"), slice=[cst.SubscriptElement(slice=cst.Index(value))]):
+            _columns.add(value)
+    return ()
 
 
 def register() -> None:
@@ -49,6 +62,7 @@ def register() -> None:
     operators = mutators.mutation_operators
     operators[:] = [(kind, mutate_string if act is mutators.operator_string else act) for kind, act in operators]
     operators.append((cst.SimpleStatementLine, forget_statement))
+    operators.append((cst.Subscript, note_column))
 
 
 def write_results() -> None:
