@@ -29,6 +29,8 @@ LINKED = ("encoder_pin_plugin", "hookspecs", "examples", "tests")
 SQL = "lazy/sql"
 """No file, but the statements of the ledger, see `sql.py`."""
 
+UNTRIED = "could not be tried"
+WORKERS = os.environ.get("MUTATION_WORKERS", "2")
 CAUGHT = {"killed", "segfault", "caught by type check"}
 
 
@@ -81,14 +83,18 @@ def _try_module(module: str, tests: list[str], *, again: bool) -> None:
         _break_sql(folder, tests)
         return
     again = again and (folder / RESULTS).exists()
-    names = [name for name, it in _results(module).items() if _survives(it["status"])] if again else []
+    survivors = [name for name, it in _results(module).items() if _survives(it["status"])] if again else []
     if not again:
         subprocess.run(["rm", "-rf", str(folder)], check=True)
     _prepare(folder, module, tests)
-    _mutmut(folder, "run", "--max-children", os.environ.get("MUTATION_WORKERS", "2"))
-    if names:
-        _mutmut(folder, "run", "--max-children", os.environ.get("MUTATION_WORKERS", "2"), *names)
+    _mutmut(folder, "run")
+    if survivors:
+        _mutmut(folder, "run", *survivors)
     _mutmut(folder, "results")
+    untried = [name for name, it in _results(module).items() if it["status"] == UNTRIED]
+    if untried:
+        _mutmut(folder, "run", *untried)
+        _mutmut(folder, "results")
 
 
 def _all_but(names: list[str]) -> str:
@@ -116,12 +122,13 @@ def _prepare(folder: Path, module: str, tests: list[str]) -> None:
     (folder / "pyproject.toml").write_text(text.replace(header, header + ours))
 
 
-def _mutmut(folder: Path, *words: str) -> None:
+def _mutmut(folder: Path, command: str, *names: str) -> None:
     mutants = folder / "mutants"
     environment = os.environ | {"PYTHONPATH": f"{mutants}:{mutants / 'hookspecs'}", "CI": "true"}  # CI: fixed examples
     with (folder / "log").open("w") as log:
-        command = [sys.executable, str(HERE / "mutating.py"), *words]
-        done = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=False)
+        words = [command, "--max-children", WORKERS, *names] if command == "run" else [command]
+        line = [sys.executable, str(HERE / "mutating.py"), *words]
+        done = subprocess.run(line, cwd=folder, env=environment, stdout=log, stderr=log, check=False)
     if done.returncode != 0:
         tail = (folder / "log").read_text().replace("\r", "\n").splitlines()[-30:]
         raise SystemExit("\n".join([*tail, f"mutmut failed in {folder}: see {folder / 'log'}"]))
