@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.lazy.ahead import Ahead
 from encoder_pin_plugin.lazy.fallback import SETTLE
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
 from encoder_pin_plugin.lazy.pool import Pool
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 LEASE = 120_000
 """Milliseconds of a lease; renewed every 30 s while its task is within its time."""
-
-STAGES = 4
-"""How many times LAZY_PIN_CONCURRENCY are claimed: while some are being pinned, others are asked about before, proved
-after, or written down, so that a fast supernode never waits for us."""
 
 FALLBACKS_AT_ONCE = 8
 HOLDS_AT_ONCE = 100
@@ -85,9 +82,9 @@ class Dispatch:
         self._holder = holder if settings.hold_local == "auto" else None
         self._releaser = holder
         self._at_once = settings.lazy_pin_concurrency
-        self._slots = STAGES * self._at_once
+        self._ahead = Ahead(self._at_once, clock)
         self._in_flight: dict[str, _InFlight] = {}
-        self._attempt_pool = Pool("lazy-pin", self._at_once + max(2, self._at_once // 2))
+        self._attempt_pool = Pool("lazy-pin", self._at_once + self._ahead.asking)
         self._fallback_pool = Pool("local-fallback", FALLBACKS_AT_ONCE)
         self._side_pool = Pool("lazy-pin-side", 4)
         self._tell_pool = Pool("lazy-pin-observers", max(2, self._at_once // 2))
@@ -134,6 +131,8 @@ class Dispatch:
         item = self._in_flight.get(pin.key)
         if item is not None and item.pin.epoch == pin.epoch:
             del self._in_flight[pin.key]
+            if item.attempt:
+                self._ahead.ended()
 
     def tell(self, outcome: Outcome) -> None:
         """Tell the observers, beside the work; then the outcome is posted again, to be written down."""
@@ -264,7 +263,7 @@ class Dispatch:
 
     @property
     def _free(self) -> int:
-        return self._slots - sum(item.attempt for item in self._in_flight.values())
+        return self._ahead.slots - sum(item.attempt for item in self._in_flight.values())
 
     def _attempt(self, pin: LazyPin) -> None:
         if self._attempts is not None:
