@@ -198,7 +198,7 @@ def _believes_a_claim() -> None:
 
     attempt.Attempts._pin = pin  # type: ignore[method-assign]
     attempt.Attempts._prove_batch = lambda self, claims: [  # type: ignore[method-assign,assignment]
-        self._succeeded(claim.pin, claim.started_at) for claim in claims
+        self._succeeded(claim.pin, claim.began) for claim in claims
     ]
 
 
