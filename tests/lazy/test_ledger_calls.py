@@ -17,6 +17,7 @@ from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
+from encoder_pin_plugin.lazy.timeline import TOLERANCE, Mark, clamp, shift
 from tests.lazy.conftest import cid_of
 
 NOW = 1_800_000_000_000
@@ -45,7 +46,7 @@ def claim(ledger: Ledger, owner: str = "w1", now: int = NOW, **options: Any) -> 
 def end(ledger: Ledger, name: str, state: State = State.PINNED, now: int = NOW, **fields: Any) -> None:
     """Bring a job to a state."""
     (pin,) = [pin for pin in claim(ledger, "ender", now) if pin.job.job_id == name]
-    ledger.commit([Step(**({"pin": pin, "state": state, "next_at": now, "attempts": 0, "tries": 1} | fields))], now)
+    ledger.commit([Step(**({"pin": pin, "state": state, "attempts": 0, "tries": 1} | fields))], now)
     ledger.release("ender")
 
 
@@ -172,7 +173,7 @@ def test_two_jobs_of_one_cid_never_come_in_one_claim(ledger: Ledger) -> None:
 
 def test_a_job_is_claimed_in_its_own_state_when_it_is_due(ledger: Ledger) -> None:
     add(ledger, "a", "b")
-    end(ledger, "b", State.FALLING_BACK, next_at=NOW + 10)
+    end(ledger, "b", State.FALLING_BACK, delay=10)
     assert names(claim(ledger)) == ["a"]
     assert claim(ledger, state=State.FALLING_BACK, now=NOW + 9) == []
     assert names(claim(ledger, state=State.FALLING_BACK, now=NOW + 10)) == ["b"]
@@ -182,12 +183,11 @@ def test_age_counts_instead_of_the_due_time_where_it_is_asked_for(ledger: Ledger
     add(ledger, "old", now=NOW - 100)
     add(ledger, "young", now=NOW)
     for name in ("old", "young"):
-        end(ledger, name, State.PENDING, next_at=NOW + 900_000)
-    assert claim(ledger, older_than=NOW - 101) == []
-    assert names(claim(ledger, older_than=NOW - 100)) == ["old"]
+        end(ledger, name, State.PENDING, delay=900_000)
+    assert claim(ledger, waited=101) == []
+    assert names(claim(ledger, waited=100)) == ["old"]
     ledger.release("w1")
-    assert names(claim(ledger, older_than=NOW, limit=1)) == ["old"]
-    assert claim(ledger, older_than=0) == []
+    assert names(claim(ledger, waited=0, limit=1)) == ["old"]
 
 
 def test_what_may_keep_a_slot_for_long_is_left_out_where_that_is_asked_for(ledger: Ledger) -> None:
@@ -225,8 +225,8 @@ def test_a_commit_tells_what_took_effect_and_closes_all_submissions_of_a_finishe
     other = add(ledger, "b")
     pins = {pin.job.job_id: pin for pin in claim(ledger)}
     steps = [
-        Step(pin=pins["a"], state=State.PINNED, next_at=NOW, attempts=0, tries=1),
-        Step(pin=pins["b"], state=State.PENDING, next_at=NOW, attempts=0, tries=1),
+        Step(pin=pins["a"], state=State.PINNED, attempts=0, tries=1),
+        Step(pin=pins["b"], state=State.PENDING, attempts=0, tries=1),
     ]
     assert ledger.commit(steps, NOW) == steps
     assert ledger.commit(steps, NOW) == []
@@ -319,9 +319,9 @@ def test_a_cid_is_needed_by_other_jobs_that_are_open_or_archived(ledger: Ledger,
 def test_the_next_due_time_is_the_earliest_later_one(ledger: Ledger) -> None:
     assert ledger.next_due(NOW) is None
     add(ledger, "a", "b", "c")
-    end(ledger, "a", State.PENDING, next_at=NOW + 30)
-    end(ledger, "b", State.FALLING_BACK, next_at=NOW + 20)
-    end(ledger, "c", State.PENDING, next_at=NOW)
+    end(ledger, "a", State.PENDING, delay=30)
+    end(ledger, "b", State.FALLING_BACK, delay=20)
+    end(ledger, "c", State.PENDING)
     assert ledger.next_due(NOW) == NOW + 20
     assert ledger.next_due(NOW + 20) == NOW + 30
     assert ledger.next_due(NOW + 30) is None
@@ -331,35 +331,80 @@ def test_only_what_is_parked_beyond_the_cap_is_made_due(ledger: Ledger) -> None:
     for name, ahead in (("at", 100), ("beyond", 101)):
         for state in (State.PENDING, State.FALLING_BACK):
             add(ledger, f"{name} {state}")
-            end(ledger, f"{name} {state}", state, next_at=NOW + ahead)
-    assert ledger.clamp(NOW, 100) == 2
+            end(ledger, f"{name} {state}", state, delay=ahead)
+    assert clamp(ledger, NOW, 100) == 2
     due = {pin.job.job_id: pin.next_at - NOW for pin in ledger.select()}
     assert due == {"at pending": 100, "at falling_back": 100, "beyond pending": 0, "beyond falling_back": 0}
 
 
 def test_a_step_of_the_clock_moves_every_time_of_an_open_job(ledger: Ledger) -> None:
-    holding(ledger, "closed")
+    keys = holding(ledger, "closed")
+    ledger.released(dict.fromkeys(keys.values(), False), NOW, again=0)
     add(ledger, "open")
     (pin,) = claim(ledger)
-    whole = Step(pin=pin, state=State.PENDING, next_at=NOW, attempts=0, tries=1, first_tried_at=NOW, whole_at=NOW)
-    ledger.commit([whole], NOW)
+    ledger.commit([Step(pin=pin, state=State.PENDING, attempts=0, tries=1, took=7, whole=True)], NOW)
     claim(ledger)
-    times = ("next_at", "waiting_since", "first_tried_at", "whole_at", "lease_until")
-    assert ledger.shift(1000, "boot", 5) == 0
-    assert ledger.shift(1005, "boot", 5) == 0
-    assert ledger.shift(1006, "boot", 5) == 6
-    assert ledger.shift(1006, "boot", 5) == 0
-    assert [column(ledger, "open", name) - NOW for name in times] == [6, 6, 6, 6, LEASE + 6]
-    assert [column(ledger, "closed", name) for name in ("next_at", "release_at")] == [NOW, NOW + 6]
-    assert ledger.shift(1000, "boot", 5) == -6
-    assert column(ledger, "open", "next_at") == NOW
+    assert shift(ledger, 1000, "boot") == 0
+    assert shift(ledger, 1000 + TOLERANCE, "boot") == 0
+    assert shift(ledger, 1001 + TOLERANCE, "boot") == 1 + TOLERANCE
+    assert shift(ledger, 1001 + TOLERANCE, "boot") == 0
+    moved = NOW + 1 + TOLERANCE
+    assert [column(ledger, "open", it) for it in ("next_at", "waiting_since", "whole_at")] == [moved] * 3
+    assert [column(ledger, "open", it) for it in ("first_tried_at", "lease_until")] == [moved - 7, moved + LEASE]
+    assert [column(ledger, "closed", it) for it in ("release_at", "whole_at")] == [moved] * 2
+    assert column(ledger, "closed", "next_at") == NOW
+    assert shift(ledger, 0, "boot") == -1001 - TOLERANCE
+    assert column(ledger, "open", "next_at") == NOW - 1000
 
 
-def test_small_steps_do_not_add_up_unseen_and_another_boot_begins_anew(ledger: Ledger) -> None:
-    assert ledger.shift(1000, "boot", 0) == 0
-    assert [ledger.shift(1000 + step, "boot", 5) for step in (3, 5, 8)] == [0, 0, 8]
-    assert ledger.shift(9000, "another", 5) == 0
-    assert ledger.shift(9006, "another", 5) == 6
+def test_another_boot_begins_anew(ledger: Ledger) -> None:
+    shift(ledger, 1000, "boot")
+    assert shift(ledger, 90_000, "another") == 0
+    assert ledger.mark == Mark("another", 90_000)
+    assert shift(ledger, 99_000, "another") == 9_000
+
+
+def test_every_write_is_made_where_the_rows_now_lie(ledger: Ledger) -> None:
+    """Another worker has followed a step of the clock that this one has not noticed."""
+    keys = holding(ledger, "held", "once")
+    add(ledger, "a", "b")
+    shift(ledger, 1000, "boot")
+    other = Ledger(ledger.path)
+    assert shift(other, 61_000, "boot") == 60_000
+    other.close()
+    moved = NOW + 60_000
+    pins = claim(ledger)
+    assert [(pin.turn_at, pin.next_at) for pin in pins] == [(moved, moved)] * 2
+    assert column(ledger, "a", "lease_until") == moved + LEASE
+    ledger.renew("w1", [pin.key for pin in pins], NOW, 5)
+    assert column(ledger, "a", "lease_until") == moved + 5
+    by_name = {pin.job.job_id: pin for pin in pins}
+    steps = [
+        Step(pin=by_name["a"], state=State.PENDING, attempts=0, tries=1, delay=9),
+        Step(pin=by_name["b"], state=State.PINNED, attempts=0, tries=1),
+    ]
+    ledger.commit(steps, NOW)
+    assert (column(ledger, "a", "next_at"), column(ledger, "b", "closed_at")) == (moved + 9, moved)
+    ledger.set_hold({by_name["b"].key: "ours"}, NOW)
+    assert column(ledger, "b", "release_at") == moved
+    assert len(ledger.releases(NOW, limit=9, again=100)) == 3
+    assert column(ledger, "held", "release_at") == moved + 100
+    ledger.released({keys["once"]: False}, NOW, again=50)
+    assert [column(ledger, "once", it) for it in ("whole_at", "release_at")] == [moved, moved + 50]
+    add(ledger, "c")
+    assert [column(ledger, "c", it) for it in ("next_at", "waiting_since", "completed_at")] == [moved, moved, NOW]
+    assert claim(ledger, waited=1) == []
+    with ledger.transaction() as db:
+        db.execute("UPDATE job SET state='archived' WHERE job_id='c'")
+    assert ledger.agree(NOW + 1) == 1
+    assert column(ledger, "c", "next_at") == moved + 1
+    assert clamp(ledger, NOW, 8) == 1
+
+
+def test_a_job_has_waited_since_it_was_completed_by_its_own_clock(ledger: Ledger) -> None:
+    job = CompletedJob(cid=cid_of("a"), job_id="a", completed_at=to_moment(NOW + 300))
+    ledger.ingest([new_submission(job)], NOW, wall=NOW + 1000)
+    assert column(ledger, "a", "waiting_since") == NOW - 700
 
 
 def test_a_condition_of_ours_selects(ledger: Ledger) -> None:

@@ -61,32 +61,55 @@ def test_a_submission_is_remembered_with_its_file(ledger: Ledger) -> None:
 
 def test_every_part_of_a_step_is_written(ledger: Ledger) -> None:
     pin = claimed(ledger)
-    assert (pin.owner, pin.epoch) == ("w1", 1)
+    assert (pin.owner, pin.epoch, pin.turn_at) == ("w1", 1, NOW)
     step = Step(
-        pin=pin, state=State.FALLING_BACK, next_at=NOW + 1, attempts=2, tries=3, fallbacks=4, first_tried_at=NOW - 5,
-        reason=Reason.TIMEOUT, error="no answer", line=b"line\n", whole_at=NOW - 6,
+        pin=pin, state=State.FALLING_BACK, delay=1, attempts=2, tries=3, fallbacks=4, took=5,
+        reason=Reason.TIMEOUT, error="no answer", line=b"line\n", whole=True,
     )  # fmt: skip
     assert ledger.commit([step], NOW) == [step]
     (after,) = ledger.select()
     assert after == LazyPin(
         key=pin.key, job=JOB, state=State.FALLING_BACK, waiting_since=to_ms(COMPLETED), next_at=NOW + 1, attempts=2,
         tries=3, fallbacks=4, first_tried_at=NOW - 5, reason=Reason.TIMEOUT, error="no answer", line=b"line\n",
-        whole_at=NOW - 6, epoch=1,
+        whole_at=NOW, epoch=1,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("state", State)
 def test_a_final_state_closes_a_job_and_no_other_does(ledger: Ledger, state: State) -> None:
-    ledger.commit([Step(pin=claimed(ledger), state=state, next_at=NOW, attempts=0, tries=1)], NOW + 7)
+    ledger.commit([Step(pin=claimed(ledger), state=state, attempts=0, tries=1)], NOW + 7)
     (after,) = ledger.select()
     assert after.closed_at == (NOW + 7 if state.final else None)
     assert (after.owner, after.reason, after.error) == (None, None, None)
     assert list(ledger.nonces().values()) == [state.final]
 
 
+def test_the_first_moments_stay(ledger: Ledger) -> None:
+    for now, whole in ((NOW, True), (NOW + 10, True)):
+        (pin,) = ledger.claim("w1", State.PENDING, now, limit=9, lease=1000)
+        ledger.commit([Step(pin=pin, state=State.PENDING, attempts=0, tries=1, took=3, whole=whole)], now)
+        after = ledger.select()[0]
+        assert (after.first_tried_at, after.whole_at) == (NOW - 3, NOW)
+    ledger.commit([Step(pin=claimed_at(ledger, NOW + 20), state=State.PENDING, attempts=0, tries=1)], NOW - 50)
+    after = ledger.select()[0]
+    assert (after.first_tried_at, after.whole_at) == (NOW - 3, None)
+
+
+def test_a_moment_that_a_clock_has_overtaken_backwards_is_now(ledger: Ledger) -> None:
+    for now in (NOW, NOW - 50):
+        step = Step(pin=claimed_at(ledger, NOW + 20), state=State.PENDING, attempts=0, tries=1, whole=True)
+        ledger.commit([step], now)
+    assert ledger.select()[0].whole_at == NOW - 50
+
+
+def claimed_at(ledger: Ledger, now: int) -> LazyPin:
+    (pin,) = ledger.claim("w1", State.PENDING, now, limit=9, lease=1000)
+    return pin
+
+
 def test_a_line_once_written_stays_known(ledger: Ledger) -> None:
     for line in (b"line\n", None):
-        step = Step(pin=claimed(ledger), state=State.PENDING, next_at=NOW, attempts=0, tries=1, line=line)
+        step = Step(pin=claimed(ledger), state=State.PENDING, attempts=0, tries=1, line=line)
         ledger.commit([step], NOW)
     assert ledger.select()[0].line == b"line\n"
 
@@ -98,7 +121,7 @@ def test_who_holds_the_content_is_known(ledger: Ledger) -> None:
 
 
 def test_an_error_that_is_no_text_for_a_database_is_written_all_the_same(ledger: Ledger) -> None:
-    step = Step(pin=claimed(ledger), state=State.PENDING, next_at=NOW, attempts=0, tries=1, error="é\udcff🎬")
+    step = Step(pin=claimed(ledger), state=State.PENDING, attempts=0, tries=1, error="é\udcff🎬")
     ledger.commit([step], NOW)
     assert ledger.select()[0].error == "é?🎬"
 
