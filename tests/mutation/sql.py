@@ -1,7 +1,7 @@
 """Breaks the ledger's SQL, which no tool for Python looks into: it says who may claim a job, and what a step writes.
 
-A statement is a text of `statements.py`, or one inside a method of the ledger. Each mutant is planted in a fork of
-this process, in memory alone, and the ledger's tests run on it.
+A statement is a text of `statements.py` or `timeline.py`, or one inside a method of the ledger. Each mutant is planted
+in a fork of this process, in memory alone, and the ledger's tests run on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder_pin_plugin.lazy import ledger, statements
+from encoder_pin_plugin.lazy import ledger, statements, timeline
 
 SECONDS = 60.0
 """After which a mutant has run out of time."""
@@ -43,13 +43,22 @@ class Mutant:
 
 def mutants() -> Iterator[Mutant]:
     """Every statement, broken in every way."""
-    for name, value in vars(statements).items():
-        if isinstance(value, str) and name.isupper() and hasattr(ledger, name):
-            for change, text in broken(value):
-                yield Mutant(place=f"lazy.sql.{name}", change=change, plant=_constant(name, text))
+    yield from _of_constants()
     for number, value in enumerate(statements.AGREE):
         for change, text in broken(value):
             yield Mutant(place=f"lazy.sql.AGREE[{number}]", change=change, plant=_agreement(number, text))
+    yield from _of_methods()
+
+
+def _of_constants() -> Iterator[Mutant]:
+    for written, used in ((statements, ledger), (timeline, timeline)):
+        for name, value in vars(written).items():
+            if isinstance(value, str) and name.isupper() and hasattr(used, name):
+                for change, text in broken(value):
+                    yield Mutant(place=f"lazy.sql.{name}", change=change, plant=_constant(used, name, text))
+
+
+def _of_methods() -> Iterator[Mutant]:
     for name, method in vars(ledger.Ledger).items():
         for value in getattr(getattr(method, "__code__", None), "co_consts", ()):
             if isinstance(value, str) and re.search(r"\b(SELECT .* FROM|UPDATE \w+ SET|DELETE FROM)\b", value):
@@ -94,8 +103,8 @@ def tried(mutant: Mutant, tests: list[str]) -> str:
     return {0: "survived", 1: "killed"}.get(os.waitstatus_to_exitcode(done[1]), "could not be tried")
 
 
-def _constant(name: str, text: str) -> Callable[[], None]:
-    return lambda: setattr(ledger, name, text)
+def _constant(module: types.ModuleType, name: str, text: str) -> Callable[[], None]:
+    return lambda: setattr(module, name, text)
 
 
 def _agreement(number: int, text: str) -> Callable[[], None]:
