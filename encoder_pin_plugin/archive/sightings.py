@@ -48,10 +48,11 @@ class Sightings:
         self._write()
 
     def _read(self) -> dict[str, float]:
-        with suppress(OSError, ValueError, RecursionError):
-            content = json.loads(self._path.read_text("utf-8"))
-            seen = content.get(self._target, {})
-            return {str(cid): float(at) for cid, at in seen.items()}
+        with suppress(
+            OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError
+        ):  # whatever stands there
+            seen = json.loads(self._path.read_text("utf-8"))[self._target].items()
+            return {str(cid): float(at) for cid, at in seen}
         return {}
 
     def _write(self) -> None:
