@@ -50,6 +50,23 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+NOW = 1_800_000_000_000
+"""Wall-clock milliseconds of some day."""
+
+
+class StandingClock:
+    """A clock that stands still."""
+
+    def wall(self) -> int:
+        return NOW
+
+    def steady(self) -> float:
+        return 1000.0
+
+    def boot(self) -> str:
+        return "one"
+
+
 @dataclass
 class Bench:
     """One data folder with two nodes in memory, and the plugins of one host."""
