@@ -121,6 +121,14 @@ class Bench:
 
 
 @pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger without a worker."""
+    opened = Ledger(tmp_path / "lazy-pins.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def make_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
     """Makes a bench on one data folder; settings can be given, quick ones stand otherwise."""
     monkeypatch.setattr("encoder_pin_plugin.lazy.retry.MIN_RETRY", 0.05)

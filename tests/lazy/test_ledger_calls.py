@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,47 +14,10 @@ from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
-from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
+from encoder_pin_plugin.lazy.pins import State, Step, to_moment
 from encoder_pin_plugin.lazy.timeline import TOLERANCE, Mark, clamp, shift
-from tests.lazy.conftest import cid_of
-
-NOW = 1_800_000_000_000
-LEASE = 120_000
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "lazy-pins.db")
-    yield opened
-    opened.close()
-
-
-def add(ledger: Ledger, *names: str, cid: str | None = None, now: int = NOW, **fields: Any) -> list[str]:
-    """Submit jobs; their nonces."""
-    fields.setdefault("completed_at", to_moment(now))
-    submissions = [new_submission(CompletedJob(cid=cid or cid_of(name), job_id=name, **fields)) for name in names]
-    ledger.ingest(submissions, now)
-    return [submission.nonce for submission in submissions]
-
-
-def claim(ledger: Ledger, owner: str = "w1", now: int = NOW, **options: Any) -> list[LazyPin]:
-    return ledger.claim(owner, options.pop("state", State.PENDING), now, **({"limit": 10, "lease": LEASE} | options))
-
-
-def end(ledger: Ledger, name: str, state: State = State.PINNED, now: int = NOW, **fields: Any) -> None:
-    """Bring a job to a state."""
-    (pin,) = [pin for pin in claim(ledger, "ender", now) if pin.job.job_id == name]
-    ledger.commit([Step(**({"pin": pin, "state": state, "attempts": 0, "tries": 1} | fields))], now)
-    ledger.release("ender")
-
-
-def names(pins: list[LazyPin]) -> list[str]:
-    return [pin.job.job_id for pin in pins]
-
-
-def column(ledger: Ledger, name: str, what: str) -> Any:
-    (row,) = ledger.read(f"SELECT {what} AS it FROM job WHERE job_id=?", (name,))
-    return row["it"]
+from tests.lazy.booking import LEASE, add, claim, column, end, holding, names
+from tests.lazy.conftest import NOW, cid_of
 
 
 def test_it_tells_whether_it_made_the_file_and_whether_that_is_still_there(ledger: Ledger) -> None:
@@ -270,16 +231,6 @@ def test_a_hold_of_ours_is_due_for_release_once_its_job_is_pinned(ledger: Ledger
     ]
     assert {pin.job.job_id: pin.hold for pin in ledger.select()}["theirs"] == "theirs"
     assert [column(ledger, name, "release_at") for name in ("ours", "theirs", "waits")] == [NOW + 7, None, None]
-
-
-def holding(ledger: Ledger, *held: str) -> dict[str, str]:
-    """Pinned jobs whose CIDs we hold: name -> key."""
-    add(ledger, *held)
-    for name in held:
-        end(ledger, name)
-    keys = {pin.job.job_id: pin.key for pin in ledger.select()}
-    ledger.set_hold(dict.fromkeys(keys.values(), "ours"), NOW)
-    return keys
 
 
 def test_releases_are_handed_out_when_due_and_again_only_later(ledger: Ledger) -> None:
