@@ -46,7 +46,7 @@ def test_another_thread_is_waited_for_likewise(tmp_path: Path) -> None:
 
     def wait() -> None:
         with (
-            pytest.raises(LockBusy, match="was held by another thread of this process for 0.1 s") as caught,
+            pytest.raises(LockBusy, match=r"by another thread of this process for 0\.1 seconds") as caught,
             lock.held(),
         ):
             pass
