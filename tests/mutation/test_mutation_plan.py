@@ -1,4 +1,4 @@
-"""The plan of `make mutate` names what there is: modules, their tests, and functions that survivors are explained of."""
+"""The plan of `make mutate` names what there is: modules, their tests, functions whose survivors are explained."""
 
 from __future__ import annotations
 
