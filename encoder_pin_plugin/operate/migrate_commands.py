@@ -93,6 +93,6 @@ def clean(operator: Operator, /, report: Path, **options: Any) -> None:
 
 
 def _archive(operator: Operator) -> Path:
-    from encoder_pin_plugin.archive.jsonl import ARCHIVE_NAME
+    from encoder_pin_plugin.archive.files import ARCHIVE_NAME
 
     return operator.data_dir() / ARCHIVE_NAME
