@@ -9,6 +9,10 @@ characters that end one (`/`, `?`, `#`, `@`), and then stands where a parser see
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from encoder_pin_plugin.settings.credentials import Credentials
 
 HIDDEN = "…"
 COPIES = r"(?:(?:replication-min|replication-max|quorum)=-?\d{1,4}(?:&|\Z))+"
@@ -39,6 +43,13 @@ def visible(text: str) -> str:
     if options:
         shown += options if re.fullmatch(COPIES, options[1:]) else f"?{HIDDEN}"
     return shown
+
+
+def without(auth: Credentials | None, text: str) -> str:
+    """What a node says, without the credentials that it was sent, should it repeat them."""
+    for secret in auth.forms() if auth else ():
+        text = text.replace(secret, "***")
+    return text
 
 
 def may_hold_a_password(text: str) -> bool:
