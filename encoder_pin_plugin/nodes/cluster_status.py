@@ -181,14 +181,15 @@ def _peer(peer: str, value: object) -> PeerPin:
         peer=peer,
         name=said(_text(says.get("peername")), 60),
         kubo=_text(says.get("ipfs_peer_id")),
-        status=_word(_text(says.get("status"))),
+        status=word(_text(says.get("status"))),
         error=said(_text(says.get("error")), 160),
         attempts=_number(says.get("attempt_count")),
     )
 
 
-def _word(text: str) -> str:
-    """A status as it stands; one that is not printable as it is, or has blanks at its ends, is no word of Cluster's."""
+def word(text: str) -> str:
+    """A status as it stands; one that is not printable as it is, or has blanks at its ends, is quoted: it is no word of
+    the protocol."""
     shown = said(text, 40)
     return text if shown == text else repr(shown)
 
