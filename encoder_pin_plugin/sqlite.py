@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALSO_DAMAGE = (UnicodeDecodeError, MemoryError)
-"""A schema that is no text any more, quoted in a message or a column's name; a length of gigabytes that stands there."""
+"""A schema that is no text any more, quoted in a message or as a column's name; a length of gigabytes in the file."""
 
 
 @contextmanager
@@ -19,4 +19,4 @@ def damage_named() -> Iterator[None]:
     try:
         yield
     except ALSO_DAMAGE as error:
-        raise sqlite3.DatabaseError(f"its schema cannot be read: {error or type(error).__name__}") from error
+        raise sqlite3.DatabaseError(f"its schema cannot be read: {str(error) or 'it wants too much memory'}") from error

@@ -109,9 +109,7 @@ def connect(path: Path, *, busy_timeout: float = 5.0) -> tuple[sqlite3.Connectio
             new = _create(connection, path)
     except sqlite3.OperationalError as error:
         connection.close()
-        if (
-            getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
-        ):  # not busy, not full: "unsupported file format"
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:  # "unsupported file format"
             raise sqlite3.DatabaseError(f"it is no ledger any more: {error}") from error
         raise
     except BaseException:
