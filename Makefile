@@ -5,7 +5,7 @@ PYTHON ?=
 BIN := .venv/bin
 READY := .venv/.ready
 LOCKS := .ci/requirements-build.txt .ci/requirements.txt
-LANES := "not real and not faults and not slow" "real" "(faults or slow) and not real and not chance"
+LANES := "not real and not faults and not slow" "real" "(faults or slow) and not real"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

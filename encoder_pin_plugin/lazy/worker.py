@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_pin_plugin.alarms import Alarms
-from encoder_pin_plugin.clock import SystemClock
+from encoder_pin_plugin.clock import EvenClock, SystemClock
 from encoder_pin_plugin.errors import EncoderPinError, LedgerError, StorageError
 from encoder_pin_plugin.lazy.attempt import Attempts
 from encoder_pin_plugin.lazy.dispatch import Dispatch
@@ -68,7 +68,7 @@ class Worker:
     ) -> None:  # fmt: skip
         self._settings = settings
         self._decisions = decisions
-        self._clock = clock or SystemClock()
+        self._clock = EvenClock(clock or SystemClock())
         self._spool = Spool(settings.data_dir)
         self._alarms = Alarms(self._clock)
         self._intake = Intake(self._spool, self._alarms, self._clock)
@@ -93,9 +93,7 @@ class Worker:
         return Dispatch(
             settings, supernode, self._breaker, clock=clock, owner=self._presence.name, post=post,
             attempts=Attempts(supernode, settings, decisions, clock, post) if supernode else None,
-            fallbacks=Fallbacks(
-                settings, decisions, exclusion, alarms=self._alarms, clock=clock, post=post, settle=settle
-            ),
+            fallbacks=Fallbacks(settings, decisions, exclusion, alarms=self._alarms, post=post, settle=settle),
             holder=Holder(local=local, exclusion=exclusion, needed=self._needed, post=post) if local else None,
         )  # fmt: skip
 
@@ -223,6 +221,7 @@ class Worker:
 
     def _prepare(self, ledger: Ledger) -> None:
         ledger.check()
+        self._dispatch.mind_the_clock(ledger)  # before anything is compared with its times, or written beside them
         self._intake.reconcile(ledger)
         self._due["reconcile"] = self._clock.steady()
 
