@@ -7,6 +7,7 @@ for an upload that failed, whose error stands in a trailer.
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -97,7 +98,9 @@ class Reply:
 
     def _decode(self, text: bytes) -> dict[str, Any]:
         try:
-            value = json.loads(text)
+            value = json.loads(text.decode("utf-8", "replace"))
+            if _HALF.search(text):  # what comes from a service may be sent back to it
+                value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
@@ -152,6 +155,9 @@ def _seconds_until(moment: str) -> float | None:
     except (ValueError, OverflowError):
         return None
 
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half a character, which JSON can name and nothing can send; or one of two that belong together."""
 
 _NOT_ALLOWED = {
     401: "correct the credentials",

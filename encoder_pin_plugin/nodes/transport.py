@@ -103,7 +103,7 @@ class Watch:
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise BadReply("a compressed reply, which was not asked for")
         length = headers.get("Content-Length", "0")
-        if self._body is not None and length.isdigit() and int(length[:19]) > self._body:
+        if self._body is not None and length.isascii() and length.isdigit() and int(length[:19]) > self._body:
             raise BadReply(f"a reply of {length[:19]} bytes")
 
 
