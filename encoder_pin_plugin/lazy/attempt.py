@@ -41,7 +41,7 @@ class _Claim:
     """A pin that the supernode says it has made."""
 
     pin: LazyPin
-    started_at: int
+    began: float
 
 
 class Attempts:
@@ -68,16 +68,16 @@ class Attempts:
 
     def run(self, pin: LazyPin) -> None:
         """Make one attempt, in a thread of the pool; its outcome is posted, now or by the prover."""
-        started_at = self._clock.wall()
+        began = self._clock.steady()
         try:
             self._pin(pin.job.cid)
         except NodeError as error:
-            self._failed(pin, started_at, error)
+            self._failed(pin, began, error)
         except Exception as error:  # noqa: BLE001 - whatever an adapter does, the job must go on
             logger.exception("an attempt on {} ended unexpectedly", self._node.address)
-            self._failed(pin, started_at, NodeError(f"unexpected {type(error).__name__}", Reason.NODE_ERROR))
+            self._failed(pin, began, NodeError(f"unexpected {type(error).__name__}", Reason.NODE_ERROR))
         else:
-            self._claims.put(_Claim(pin=pin, started_at=started_at))
+            self._claims.put(_Claim(pin=pin, began=began))
             self._have_proved()
 
     def _pin(self, cid: str) -> None:
@@ -126,48 +126,50 @@ class Attempts:
 
     def _judge(self, claim: _Claim, told: Told) -> None:
         if told.yes:
-            self._succeeded(claim.pin, claim.started_at)
+            self._succeeded(claim.pin, claim.began)
         elif told.answer is Answer.NO:
             text = f"{self._node.address} said that it pinned {claim.pin.job.cid}, and then that it did not"
-            self._failed(claim.pin, claim.started_at, NodeError(text, Reason.UNPROVED))
+            self._failed(claim.pin, claim.began, NodeError(text, Reason.UNPROVED))
         else:
             error = NodeError(told.detail, told.reason or Reason.NODE_ERROR)
-            self._failed(claim.pin, claim.started_at, error)
+            self._failed(claim.pin, claim.began, error)
 
-    def _succeeded(self, pin: LazyPin, started_at: int) -> None:
-        now = self._clock.wall()
+    def _succeeded(self, pin: LazyPin, began: float) -> None:
         success = LazyPinSuccess(
             job=pin.job,
             node=self._node.address,
             proof=Proof.PINNED,
             attempts=pin.attempts + 1,
-            pinned_at=to_moment(now),
+            pinned_at=to_moment(self._clock.wall()),
         )
         step = Step(
-            pin=pin, state=State.PINNED, next_at=now, attempts=pin.attempts + 1, tries=pin.tries + 1,
-            first_tried_at=pin.first_tried_at or started_at,
+            pin=pin, state=State.PINNED, attempts=pin.attempts + 1, tries=pin.tries + 1, took=self._since(began),
         )  # fmt: skip
         self._post(Outcome(step=step, asked=True, before=lambda: self._decisions.succeeded(success)))
 
-    def _failed(self, pin: LazyPin, started_at: int, error: NodeError) -> None:
-        now = self._clock.wall()
+    def _failed(self, pin: LazyPin, began: float, error: NodeError) -> None:
+        now, took = self._clock.wall(), self._since(began)
         counts = retry.counts(error.reason)
         attempt = LazyPinAttempt(
             job=pin.job, number=pin.attempts + counts, error=str(error), reason=error.reason, counts=counts,
-            started_at=to_moment(started_at), ended_at=to_moment(now),
+            started_at=to_moment(now - took), ended_at=to_moment(now),
         )  # fmt: skip
-        state, delay, why = self._decide(pin, attempt, now)
+        state, delay, why = self._decide(attempt, waited=pin.turn_at - pin.waiting_since + took)
         logger.warning(
             "lazy pin attempt {} of job {} ({}) failed: {} ({}); {}",
             attempt.number, pin.job.job_id, pin.job.cid, error, error.reason, why,
         )  # fmt: skip
         step = Step(
-            pin=pin, state=state, next_at=now + int(delay * 1000), attempts=attempt.number, tries=pin.tries + 1,
-            first_tried_at=pin.first_tried_at or started_at, reason=error.reason, error=str(error)[:2000],
+            pin=pin, state=state, delay=int(delay * 1000), attempts=attempt.number, tries=pin.tries + 1,
+            took=self._since(began), reason=error.reason, error=str(error)[:2000],
         )  # fmt: skip
         self._post(Outcome(step=step, asked=True, reason=error.reason))
 
-    def _decide(self, pin: LazyPin, attempt: LazyPinAttempt, now: int) -> tuple[State, float, str]:
+    def _since(self, began: float) -> int:
+        """Milliseconds, by the clock that only counts up: the other may be stepped while an attempt is under way."""
+        return int((self._clock.steady() - began) * 1000)
+
+    def _decide(self, attempt: LazyPinAttempt, *, waited: int) -> tuple[State, float, str]:
         """The next state, the seconds until its turn, and the same in words."""
         settings = self._settings
         policy = policy_of(settings)
@@ -176,7 +178,7 @@ class Attempts:
         except Exception:  # noqa: BLE001 - whatever goes wrong in deciding, the job must go on
             logger.exception("nobody could decide what comes after the attempt: the longest backoff does")
             decision = RetryIn(seconds=policy.backoff[-1])
-        too_old = now - pin.waiting_since >= settings.fallback_after * 1000
+        too_old = waited >= settings.fallback_after * 1000
         if not settings.enable_local_fallback:
             longest = isinstance(decision, GiveUp)
             delay = policy.backoff[-1] if longest else retry.clamp(decision.seconds, policy)  # type: ignore[union-attr]

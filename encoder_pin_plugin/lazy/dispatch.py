@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.lazy.ahead import Ahead
 from encoder_pin_plugin.lazy.fallback import SETTLE
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
 from encoder_pin_plugin.lazy.pool import Pool
 from encoder_pin_plugin.lazy.ports import Holds, Outcome, Swept
 from encoder_pin_plugin.lazy.sample import DailySample
 from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.lazy.timeline import TOLERANCE, mind_the_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from encoder_pin_plugin.clock import Clock
+    from encoder_pin_plugin.clock import EvenClock
     from encoder_pin_plugin.lazy.attempt import Attempts
     from encoder_pin_plugin.lazy.fallback import Fallbacks
     from encoder_pin_plugin.lazy.hold import Holder
@@ -37,10 +39,6 @@ if TYPE_CHECKING:
 LEASE = 120_000
 """Milliseconds of a lease; renewed every 30 s while its task is within its time."""
 
-STAGES = 4
-"""How many times LAZY_PIN_CONCURRENCY are claimed: while some are being pinned, others are asked about before, proved
-after, or written down, so that a fast supernode never waits for us."""
-
 FALLBACKS_AT_ONCE = 8
 HOLDS_AT_ONCE = 100
 RELEASE_GAP = 60_000
@@ -50,9 +48,6 @@ PLUGINS = 20
 """How many hanging site plugins a task may meet before it is itself taken to hang."""
 HOLD_AGAIN = 60.0
 """Seconds after which a local node that did not answer is asked again to hold."""
-
-CLOCK_TOLERANCE = 5_000
-"""Milliseconds by which the wall clock may drift without being taken for a step."""
 
 
 @dataclass(kw_only=True)
@@ -71,8 +66,8 @@ class Dispatch:
     """
 
     def __init__(
-        self, settings: Settings, supernode: PinNode | None, breaker: Breaker, *, clock: Clock, owner: str, post: Post,
-        attempts: Attempts | None, fallbacks: Fallbacks, holder: Holder | None,
+        self, settings: Settings, supernode: PinNode | None, breaker: Breaker, *, clock: EvenClock, owner: str,
+        post: Post, attempts: Attempts | None, fallbacks: Fallbacks, holder: Holder | None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._supernode = supernode
@@ -85,16 +80,15 @@ class Dispatch:
         self._holder = holder if settings.hold_local == "auto" else None
         self._releaser = holder
         self._at_once = settings.lazy_pin_concurrency
-        self._slots = STAGES * self._at_once
+        self._ahead = Ahead(self._at_once, clock)
         self._in_flight: dict[str, _InFlight] = {}
-        self._attempt_pool = Pool("lazy-pin", self._at_once + max(2, self._at_once // 2))
+        self._attempt_pool = Pool("lazy-pin", self._at_once + self._ahead.asking)
         self._fallback_pool = Pool("local-fallback", FALLBACKS_AT_ONCE)
         self._side_pool = Pool("lazy-pin-side", 4)
         self._tell_pool = Pool("lazy-pin-observers", max(2, self._at_once // 2))
         self._holding = self._releasing = self._sweeping = False
         self._hold_at, self._hold_from = 0.0, 0
         self._sample = DailySample(supernode, Spool(settings.data_dir), clock) if supernode else None
-        self._offset: int | None = None
 
     @property
     def busy(self) -> bool:
@@ -133,6 +127,8 @@ class Dispatch:
         item = self._in_flight.get(pin.key)
         if item is not None and item.pin.epoch == pin.epoch:
             del self._in_flight[pin.key]
+            if item.attempt:
+                self._ahead.ended()
 
     def tell(self, outcome: Outcome) -> None:
         """Tell the observers, beside the work; then the outcome is posted again, to be written down."""
@@ -174,16 +170,9 @@ class Dispatch:
         ledger.renew(self._owner, self._in_flight, self._clock.wall(), LEASE)
 
     def mind_the_clock(self, ledger: Ledger) -> None:
-        """Keep due times right when the wall clock is stepped."""
-        now = self._clock.wall()
-        offset = now - int(self._clock.steady() * 1000)
-        if self._offset is None or abs(offset - self._offset) > CLOCK_TOLERANCE:
-            self._offset = offset
-            step = ledger.shift(offset, self._clock.boot(), CLOCK_TOLERANCE)
-            if step:
-                logger.warning("the wall clock was stepped by {:.0f} s: due times are moved along", step / 1000)
-        if ledger.clamp(now, int(max(self._settings.lazy_pin_max_backoff, SETTLE) * 1000) + CLOCK_TOLERANCE):
-            logger.warning("jobs that were due later than LAZY_PIN_MAX_BACKOFF are tried now")
+        """Keep due times right when the wall clock is stepped. Raises LedgerError."""
+        cap = int(max(self._settings.lazy_pin_max_backoff, SETTLE) * 1000) + TOLERANCE
+        mind_the_clock(ledger, self._clock, cap)
 
     def close(self) -> None:
         """Let the threads go."""
@@ -209,12 +198,12 @@ class Dispatch:
         """Jobs older than FALLBACK_AFTER: one more attempt where one may start, else the fallback at once."""
         if not self._settings.enable_local_fallback or self._free <= 0:
             return
-        old = now - int(self._settings.fallback_after * 1000)
-        for pin in ledger.claim(self._owner, State.PENDING, now, limit=self._free, lease=LEASE, older_than=old):
+        old = int(self._settings.fallback_after * 1000)
+        for pin in ledger.claim(self._owner, State.PENDING, now, limit=self._free, lease=LEASE, waited=old):
             if self._attempts is not None and self._breaker.allows(self._clock.steady()) is None:
                 self._attempt(pin)
             else:
-                self._give_up(pin, now)
+                self._give_up(pin)
 
     def _claim_fallbacks(self, ledger: Ledger, now: int) -> None:
         free = FALLBACKS_AT_ONCE - sum(not item.attempt for item in self._in_flight.values())
@@ -264,29 +253,31 @@ class Dispatch:
 
     @property
     def _free(self) -> int:
-        return self._slots - sum(item.attempt for item in self._in_flight.values())
+        return self._ahead.slots - sum(item.attempt for item in self._in_flight.values())
 
     def _attempt(self, pin: LazyPin) -> None:
         if self._attempts is not None:
             self._start(pin, self._attempts.run, attempt=True)
             self._breaker.started()
 
-    def _give_up(self, pin: LazyPin, now: int) -> None:
+    def _give_up(self, pin: LazyPin) -> None:
         self._in_flight[pin.key] = _InFlight(pin=pin, attempt=True)
         text = pin.error or "the supernode was not asked: it is down, or none is configured"
         step = Step(
-            pin=pin, state=State.FALLING_BACK, next_at=now, attempts=pin.attempts, tries=pin.tries,
-            first_tried_at=pin.first_tried_at, reason=pin.reason or Reason.TOO_OLD, error=text,
+            pin=pin, state=State.FALLING_BACK, attempts=pin.attempts, tries=pin.tries,
+            reason=pin.reason or Reason.TOO_OLD, error=text,
         )  # fmt: skip
         self._post(Outcome(step=step))
 
     def _start(self, pin: LazyPin, work: Callable[[LazyPin], None], *, attempt: bool) -> None:
         item = self._in_flight[pin.key] = _InFlight(pin=pin, attempt=attempt)
         limit = 2 * self._settings.lazy_pin_timeout + PLUGINS * self._settings.plugin_timeout
+        claimed = self._clock.steady()
 
         def run() -> None:
-            item.until = self._clock.steady() + limit
-            work(pin)
+            begins = self._clock.steady()
+            item.until = begins + limit
+            work(replace(pin, turn_at=pin.turn_at + int((begins - claimed) * 1000)))
 
         try:
             (self._attempt_pool if attempt else self._fallback_pool).submit(run)

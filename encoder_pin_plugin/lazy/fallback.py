@@ -18,7 +18,6 @@ from encoder_pin_plugin.lazy.ports import Outcome
 if TYPE_CHECKING:
     from encoder_hookspecs.events import LocalPin
     from encoder_pin_plugin.alarms import Alarms
-    from encoder_pin_plugin.clock import Clock
     from encoder_pin_plugin.lazy.pins import LazyPin
     from encoder_pin_plugin.lazy.ports import Archived, Decisions, Post
     from encoder_pin_plugin.nodes.exclusion import Exclusion
@@ -36,20 +35,18 @@ class Fallbacks:
         decisions: who pins and who archives.
         exclusion: the locks of the CIDs.
         alarms: for what lasts.
-        clock: the time.
         post: where outcomes go.
         settle: seconds after which the proof is asked for again, before the job ends; 0 for a node on this machine.
     """
 
     def __init__(
-        self, settings: Settings, decisions: Decisions, exclusion: Exclusion, *, alarms: Alarms, clock: Clock,
-        post: Post, settle: float,
+        self, settings: Settings, decisions: Decisions, exclusion: Exclusion, *, alarms: Alarms, post: Post,
+        settle: float,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._decisions = decisions
         self._exclusion = exclusion
         self._alarms = alarms
-        self._clock = clock
         self._post = post
         self._settle = settle
 
@@ -76,20 +73,18 @@ class Fallbacks:
         return local_pin, self._decisions.local_fallback(fallback)
 
     def _done(self, pin: LazyPin, local_pin: LocalPin, archived: Archived) -> None:
-        now = self._clock.wall()
-        first = now if pin.whole_at is None else min(pin.whole_at, now)
-        settled = now - first >= self._settle * 1000
+        whole_for = 0 if pin.whole_at is None else max(0, pin.turn_at - pin.whole_at)
+        left = max(0, int(self._settle * 1000) - whole_for)
+        settled = not left
         size = local_pin.size_mb if local_pin.size_mb is not None else pin.job.size_mb
         logger.warning(
             "LAZY PIN FALLBACK job {} CID {} attempts {} size {} MB reason {}: safe on {}, archived in {}{}",
             pin.job.job_id, pin.job.cid, pin.attempts, "?" if size is None else size, pin.reason or Reason.TOO_OLD,
-            local_pin.node, archived.receipt.path, "" if settled else f"; asked again in {self._settle:.0f} s",
+            local_pin.node, archived.receipt.path, "" if settled else f"; asked again in {left / 1000:.0f} s",
         )  # fmt: skip
         step = Step(
-            pin=pin, state=State.ARCHIVED if settled else State.FALLING_BACK,
-            next_at=first + int(self._settle * 1000), attempts=pin.attempts, tries=pin.tries,
-            first_tried_at=pin.first_tried_at, reason=pin.reason, error=pin.error, line=archived.line,
-            whole_at=None if settled else first,
+            pin=pin, state=State.ARCHIVED if settled else State.FALLING_BACK, delay=left, attempts=pin.attempts,
+            tries=pin.tries, reason=pin.reason, error=pin.error, line=archived.line, whole=not settled,
         )  # fmt: skip
         self._alarms.end("local-fallback", "local fallbacks work again")
         self._post(Outcome(step=step))
@@ -104,8 +99,7 @@ class Fallbacks:
         )  # fmt: skip
         self._alarms.begin("local-fallback", f"local fallbacks fail, first for job {pin.job.job_id}: {error}")
         step = Step(
-            pin=pin, state=State.FALLING_BACK, next_at=self._clock.wall() + int(delay * 1000), attempts=pin.attempts,
-            tries=pin.tries, first_tried_at=pin.first_tried_at, reason=pin.reason, error=error[:2000],
-            fallbacks=pin.fallbacks + 1,
+            pin=pin, state=State.FALLING_BACK, delay=int(delay * 1000), attempts=pin.attempts, tries=pin.tries,
+            reason=pin.reason, error=error[:2000], fallbacks=pin.fallbacks + 1,
         )  # fmt: skip
         self._post(Outcome(step=step))

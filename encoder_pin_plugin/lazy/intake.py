@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_pin_plugin.alarms import Alarms
-    from encoder_pin_plugin.clock import Clock
+    from encoder_pin_plugin.clock import EvenClock
     from encoder_pin_plugin.lazy.jobfile import Submission
     from encoder_pin_plugin.lazy.ledger import Ledger
     from encoder_pin_plugin.lazy.spool import Spool
@@ -38,7 +38,7 @@ class Intake:
         clock: the time.
     """
 
-    def __init__(self, spool: Spool, alarms: Alarms, clock: Clock) -> None:
+    def __init__(self, spool: Spool, alarms: Alarms, clock: EvenClock) -> None:
         self._spool = spool
         self._alarms = alarms
         self._clock = clock
@@ -56,7 +56,7 @@ class Intake:
             if len(taken) == AT_ONCE:
                 break
         if taken:
-            ledger.ingest((submission for _, submission in taken), self._clock.wall())
+            self._index(ledger, [submission for _, submission in taken])
             self._spool.move_to_open(taken)
         return [submission for _, submission in taken]
 
@@ -113,7 +113,10 @@ class Intake:
 
     def _reopen(self, ledger: Ledger, paths: list[Path]) -> None:
         submissions = [submission for path in paths if (submission := self._read(path, grace=0.0))]
-        ledger.ingest(submissions, self._clock.wall())
+        self._index(ledger, submissions)
+
+    def _index(self, ledger: Ledger, submissions: list[Submission]) -> None:
+        ledger.ingest(submissions, self._clock.wall(), wall=self._clock.stepped())
 
     def _restore(self, ledger: Ledger, nonce: str) -> bool:
         """Write a lost file again; False where another worker has finished its job meanwhile."""

@@ -2,7 +2,7 @@
 
 Every write is one `BEGIN IMMEDIATE` transaction without I/O of another kind in it. A job leaves a state only through
 `commit`, which re-checks the lease: each claim raises the row's epoch, and a step that carries an older one is dropped.
-Times are wall-clock milliseconds, clamped wherever they are compared, so that a clock that jumps delays nothing.
+Times are wall-clock milliseconds on the time line of `timeline`, so that a clock that jumps delays and hastens nothing.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.lazy.jobfile import Submission
     from encoder_pin_plugin.lazy.pins import LazyPin, Step
+    from encoder_pin_plugin.lazy.timeline import Mark
 
 
 class Ledger:
-    """One connection to the ledger, for the thread that made it; `new` where it made the ledger as well.
+    """One connection to the ledger, for the thread that made it; `new` where it made the ledger as well. `mark` is
+    where the rows' time line lay when `timeline` last looked: the `now` that its methods are given is on it.
 
     Raises, from every method: LedgerError where the database is busy for too long, full or unreadable;
     sqlite3.DatabaseError where it is damaged (see `schema.set_aside`).
@@ -52,6 +54,7 @@ class Ledger:
         self.path = path
         self._connection, self.new = schema.connect(path, busy_timeout=busy_timeout)
         self._inode = path.stat().st_ino
+        self.mark: Mark | None = None
 
     def close(self) -> None:
         """Close the connection."""
@@ -64,8 +67,8 @@ class Ledger:
 
     def agree(self, now: int) -> int:
         """Open what is neither open nor closed, as only damage leaves it; returns how many rows."""
-        with self.transaction() as db:
-            return sum(db.execute(statement, {"now": now}).rowcount for statement in AGREE)
+        with self.at(now) as (db, moment):
+            return sum(db.execute(statement, {"now": moment}).rowcount for statement in AGREE)
 
     def replaced(self) -> bool:
         """Whether the file at our path is no longer the one that is open here (set aside, deleted, swapped)."""
@@ -92,6 +95,13 @@ class Ledger:
                 raise
             raise LedgerError(f"the ledger {self.path} cannot be written: {error}") from error
 
+    @contextmanager
+    def at(self, now: int) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """One write transaction, and `now` where the rows' time line lies in it: another worker may have noticed a step
+        of the clock that we have not, and moved every row."""
+        with self.transaction() as db:
+            yield db, now + (self.mark.moved(db) if self.mark else 0)
+
     def read(self, sql: str, parameters: Sequence[object] | dict[str, object] = ()) -> list[sqlite3.Row]:
         """Rows of one query."""
         try:
@@ -101,25 +111,30 @@ class Ledger:
                 raise
             raise LedgerError(f"the ledger {self.path} cannot be read: {error}") from error
 
-    def ingest(self, submissions: Iterable[Submission], now: int) -> list[Submission]:
+    def ingest(self, submissions: Iterable[Submission], now: int, *, wall: int | None = None) -> list[Submission]:
         """Index submissions. An unknown nonce opens its job, or opens it again; a known one changes nothing.
+
+        Args:
+            submissions: what has arrived.
+            now: wall-clock milliseconds.
+            wall: the same with the steps that nobody has followed yet: what the jobs' own times are compared with.
 
         Returns:
             The submissions whose nonce was closed before: their files are to be unlinked.
         """
         closed = []
-        with self.transaction() as db:
+        with self.at(now) as (db, moment):
             for submission in submissions:
                 known = db.execute("SELECT closed FROM submission WHERE nonce=?", (submission.nonce,)).fetchone()
                 if known is None:
-                    db.execute(OPEN, job_row(submission, now))
+                    db.execute(OPEN, job_row(submission, moment, now if wall is None else wall))
                     db.execute("INSERT INTO submission VALUES (?, ?, ?, 0)", submission_row(submission))
                 elif known["closed"]:
                     closed.append(submission)
         return closed
 
     def claim(
-        self, owner: str, state: State, now: int, *, limit: int, lease: int, older_than: int | None = None,
+        self, owner: str, state: State, now: int, *, limit: int, lease: int, waited: int | None = None,
         small_only: bool = False,
     ) -> list[LazyPin]:  # fmt: skip
         """Lease up to `limit` due jobs in `state` to `owner` for `lease` milliseconds, the longest due first, never
@@ -131,24 +146,25 @@ class Ledger:
             now: wall-clock milliseconds.
             limit: how many at most.
             lease: milliseconds.
-            older_than: only jobs that have waited since this time or before, and these whether due or not.
+            waited: only jobs that have waited for so many milliseconds, and these whether due or not.
             small_only: leave out those that may keep a slot for long.
         """
-        parameters = {"owner": owner, "state": state, "now": now, "until": now + lease, "limit": limit,
-                      "old": older_than, "large": LARGE_MB if small_only else 1e300, "any": not small_only}  # fmt: skip
-        with self.transaction() as db:
-            rows = db.execute(DUE_BY_AGE if older_than is not None else DUE, parameters).fetchall()
+        parameters = {"owner": owner, "state": state, "limit": limit, "waited": waited,
+                      "large": LARGE_MB if small_only else 1e300, "any": not small_only}  # fmt: skip
+        with self.at(now) as (db, moment):
+            parameters |= {"now": moment, "until": moment + lease}
+            rows = db.execute(DUE if waited is None else DUE_BY_AGE, parameters).fetchall()
             cids: set[str] = set()
             chosen = [row for row in rows if not (row["cid"] in cids or cids.add(row["cid"]))]  # type: ignore[func-returns-value]
             claimed = []
             for row in chosen:
                 claimed += db.execute(LEASE, parameters | {"key": row["key"]}).fetchall()
-        return [lazy_pin(row) for row in claimed]
+        return [lazy_pin(row, turn_at=moment) for row in claimed]
 
     def renew(self, owner: str, keys: Iterable[str], now: int, lease: int) -> None:
         """Prolong the leases of `owner` on the jobs `keys`."""
-        with self.transaction() as db:
-            rows = [(now + lease, key, owner) for key in keys]
+        with self.at(now) as (db, moment):
+            rows = [(moment + lease, key, owner) for key in keys]
             db.executemany("UPDATE job SET lease_until=? WHERE key=? AND owner=?", rows)
 
     def owners(self) -> set[str]:
@@ -167,9 +183,9 @@ class Ledger:
             The steps that took effect. A missing one was overtaken: its job belongs to another worker now.
         """
         done = []
-        with self.transaction() as db:
+        with self.at(now) as (db, moment):
             for step in steps:
-                if db.execute(STEP, step_row(step, now)).rowcount == 1:
+                if db.execute(STEP, step_row(step, moment)).rowcount == 1:
                     done.append(step)
                     if step.state.final:
                         db.execute("UPDATE submission SET closed=1 WHERE key=?", (step.pin.key,))
@@ -177,8 +193,8 @@ class Ledger:
 
     def set_hold(self, holds: dict[str, str], now: int) -> None:
         """Note who pinned jobs' CIDs on the local node: key -> "ours" or "theirs"."""
-        with self.transaction() as db:
-            rows = [{"key": key, "hold": hold, "now": now} for key, hold in holds.items()]
+        with self.at(now) as (db, moment):
+            rows = [{"key": key, "hold": hold, "now": moment} for key, hold in holds.items()]
             db.executemany(
                 "UPDATE job SET hold=:hold,"
                 " release_at=CASE WHEN state='pinned' AND :hold='ours' THEN :now ELSE release_at END WHERE key=:key",
@@ -192,63 +208,25 @@ class Ledger:
 
     def releases(self, now: int, *, limit: int, again: int) -> list[LazyPin]:
         """Jobs whose held CID may be released at `now`; each is handed out again after `again` milliseconds."""
-        with self.transaction() as db:
-            rows = db.execute(RELEASE, {"now": now, "later": now + again, "limit": limit}).fetchall()
+        with self.at(now) as (db, moment):
+            rows = db.execute(RELEASE, {"now": moment, "later": moment + again, "limit": limit}).fetchall()
         return [lazy_pin(row) for row in rows]
 
     def released(self, steps: dict[str, bool | None], now: int, *, again: int) -> None:
         """Note steps of releases: done, proved once (to be proved again after `again` ms), or not safe yet."""
-        with self.transaction() as db:
+        with self.at(now) as (db, moment):
             for key, done in steps.items():
                 if done is None:
                     db.execute("UPDATE job SET whole_at=NULL WHERE key=?", (key,))
                 elif done:
                     db.execute("UPDATE job SET hold='released', release_at=NULL WHERE key=?", (key,))
                 else:
-                    db.execute("UPDATE job SET whole_at=?, release_at=? WHERE key=?", (now, now + again, key))
+                    db.execute("UPDATE job SET whole_at=?, release_at=? WHERE key=?", (moment, moment + again, key))
 
     def next_due(self, now: int) -> int | None:
         """When the next job that waits becomes due, later than `now`; None where none waits."""
         (row,) = self.read(NEXT_DUE, {"now": now})
         return None if row["at"] is None else int(row["at"])
-
-    def clamp(self, now: int, cap: int) -> int:
-        """Make due what a clock that jumped has parked further away than `cap` milliseconds; returns how many."""
-        with self.transaction() as db:
-            count = 0
-            for state in (State.PENDING, State.FALLING_BACK):
-                count += db.execute(
-                    "UPDATE job SET next_at=:now WHERE closed_at IS NULL AND state=:state AND next_at > :now + :cap",
-                    {"now": now, "cap": cap, "state": state},
-                ).rowcount
-            return count
-
-    def shift(self, offset: int, boot: str, tolerance: int) -> int:
-        """Move all open jobs' times by as much as the wall clock was stepped since the last call on this boot.
-
-        Args:
-            offset: wall clock minus the clock that never jumps, in milliseconds.
-            boot: names this boot of the machine.
-            tolerance: milliseconds of difference that are no step.
-
-        Returns:
-            The step in milliseconds, 0 for none. Only one of several workers sees it.
-        """
-        with self.transaction() as db:
-            row = db.execute("SELECT value FROM meta WHERE name='clock'").fetchone()
-            old_boot, _, old_offset = row["value"].partition(" ") if row else ("", "", "")
-            step = offset - int(old_offset) if old_boot == boot else 0
-            if row is None or old_boot != boot or abs(step) > tolerance:
-                db.execute("INSERT OR REPLACE INTO meta VALUES ('clock', ?)", (f"{boot} {offset}",))
-            if abs(step) <= tolerance:
-                return 0
-            db.execute(
-                "UPDATE job SET next_at=next_at+:s, waiting_since=waiting_since+:s, first_tried_at=first_tried_at+:s,"
-                " lease_until=lease_until+:s, whole_at=whole_at+:s WHERE closed_at IS NULL",
-                {"s": step},
-            )
-            db.execute("UPDATE job SET release_at=release_at+? WHERE release_at IS NOT NULL", (step,))
-            return step
 
     def nonces(self) -> dict[str, bool]:
         """Every submission that may have a file, by nonce: whether it is closed."""

@@ -13,7 +13,7 @@ from encoder_pin_plugin.lazy.pins import State
 if TYPE_CHECKING:
     from encoder_pin_plugin.lazy.ledger import Ledger
 
-_HURRY = "UPDATE job SET next_at=:now WHERE key=:key AND closed_at IS NULL"
+_HURRY = "UPDATE job SET next_at=min(next_at, waiting_since, :now) WHERE key=:key AND closed_at IS NULL"
 
 _REJECT = """
 UPDATE job SET state=:state, error=:why, closed_at=:now, epoch=epoch+1, owner=NULL, lease_until=NULL, release_at=NULL
@@ -23,6 +23,8 @@ WHERE key=:key AND closed_at IS NULL
 
 def hurry(ledger: Ledger, key: str, now: int) -> bool:
     """Make an open job due at `now` (wall-clock milliseconds); False where it is open no more.
+
+    It is due since it waits: that holds wherever a step of the clock, which no worker has noticed yet, moves its times.
 
     Raises: LedgerError.
     """

@@ -34,7 +34,8 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LazyPin:
-    """One job's row. Times in wall-clock milliseconds.
+    """One job's row. Times in milliseconds on the time line of the ledger's rows (see `timeline`), as it was when the
+    row was read: they are compared with each other only, never with a clock that is read later.
 
     Args:
         key: names the job.
@@ -52,6 +53,7 @@ class LazyPin:
             another machine for a fallback.
         line: its line in the archive.
         closed_at: when it came to its end.
+        turn_at: when its turn began: when it was claimed, later when a thread begins with it.
     """
 
     key: str
@@ -71,6 +73,7 @@ class LazyPin:
     whole_at: int | None = None
     line: bytes | None = None
     closed_at: int | None = None
+    turn_at: int = 0
 
     @property
     def large(self) -> bool:
@@ -80,19 +83,29 @@ class LazyPin:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What became of a claimed job: its next state, and what the ledger should know of it."""
+    """What became of a claimed job: its next state, and what the ledger should know of it. It carries no moments but
+    durations, to which the commit adds its own time: the clock may be stepped between the two.
+
+    Args:
+        pin: the job, as it was claimed.
+        state: its next one.
+        attempts, tries, fallbacks, reason, error, line: see `LazyPin`.
+        delay: milliseconds from the commit until its next turn.
+        took: milliseconds for which it was attempted, None where it was not.
+        whole: whether every block was found where it is to be, and that is to be asked again.
+    """
 
     pin: LazyPin
     state: State
-    next_at: int
     attempts: int
     tries: int
+    delay: int = 0
     fallbacks: int = 0
-    first_tried_at: int | None = None
+    took: int | None = None
     reason: Reason | None = None
     error: str | None = None
     line: bytes | None = None
-    whole_at: int | None = None
+    whole: bool = False
 
 
 def to_ms(moment: datetime) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OPEN = """
 INSERT INTO job (key, cid, job_id, size_mb, type, node_id, completed_at, waiting_since, state, next_at)
-VALUES (:key, :cid, :job_id, :size_mb, :type, :node_id, :completed_at, min(:completed_at, :now), 'pending', :now)
+VALUES (:key, :cid, :job_id, :size_mb, :type, :node_id, :completed_at, :waiting_since, 'pending', :now)
 ON CONFLICT (key) DO UPDATE SET
     size_mb=coalesce(job.size_mb, excluded.size_mb), type=coalesce(job.type, excluded.type),
     state=CASE WHEN closed_at IS NULL THEN state ELSE 'pending' END,
@@ -43,7 +43,7 @@ ORDER BY next_at LIMIT :limit
 """  # noqa: S608 - only our own text is put in
 
 DUE_BY_AGE = f"""
-SELECT key, cid FROM job WHERE closed_at IS NULL AND state=:state AND waiting_since <= :old {_FREE}
+SELECT key, cid FROM job WHERE closed_at IS NULL AND state=:state AND waiting_since <= :now - :waited {_FREE}
 ORDER BY waiting_since LIMIT :limit
 """  # noqa: S608 - only our own text is put in
 
@@ -65,8 +65,9 @@ UPDATE job SET release_at=:later WHERE key IN (
 """
 
 STEP = """
-UPDATE job SET state=:state, next_at=:next_at, attempts=:attempts, tries=:tries, fallbacks=:fallbacks,
-    first_tried_at=:first_tried_at, reason=:reason, error=:error, line=coalesce(:line, line), whole_at=:whole_at,
+UPDATE job SET state=:state, next_at=:now + :delay, attempts=:attempts, tries=:tries, fallbacks=:fallbacks,
+    first_tried_at=coalesce(first_tried_at, :now - :took), reason=:reason, error=:error, line=coalesce(:line, line),
+    whole_at=CASE WHEN :whole THEN min(coalesce(whole_at, :now), :now) END,
     release_at=CASE WHEN :state = 'pinned' AND hold = 'ours' THEN :now END,
     closed_at=:closed_at, owner=NULL, lease_until=NULL
 WHERE key=:key AND owner=:owner AND epoch=:epoch AND closed_at IS NULL
@@ -93,12 +94,14 @@ LIMIT ?
 """
 
 
-def job_row(submission: Submission, now: int) -> dict[str, object]:
-    """What `OPEN` writes for a submission."""
+def job_row(submission: Submission, now: int, wall: int) -> dict[str, object]:
+    """What `OPEN` writes for a submission at `now`, the wall clock, which it was completed by, saying `wall`."""
     job = submission.job
+    completed_at = to_ms(job.completed_at)
     return {
         "key": submission.key, "cid": job.cid, "job_id": job.job_id, "size_mb": job.size_mb, "type": job.type,
-        "node_id": job.node_id, "completed_at": to_ms(job.completed_at), "now": now,
+        "node_id": job.node_id, "completed_at": completed_at, "now": now,
+        "waiting_since": now - max(0, wall - completed_at),
     }  # fmt: skip
 
 
@@ -112,20 +115,19 @@ def step_row(step: Step, now: int) -> dict[str, object]:
     error = None if step.error is None else step.error.encode("utf-8", "replace").decode()  # a node's, or a path's
     return {
         "key": step.pin.key, "owner": step.pin.owner, "epoch": step.pin.epoch, "state": step.state,
-        "next_at": step.next_at, "attempts": step.attempts, "tries": step.tries, "fallbacks": step.fallbacks,
-        "first_tried_at": step.first_tried_at, "reason": step.reason, "error": error, "line": step.line,
-        "whole_at": step.whole_at,
+        "delay": step.delay, "attempts": step.attempts, "tries": step.tries, "fallbacks": step.fallbacks,
+        "took": step.took, "reason": step.reason, "error": error, "line": step.line, "whole": step.whole,
         "closed_at": now if step.state.final else None, "now": now,
     }  # fmt: skip
 
 
-def lazy_pin(row: sqlite3.Row) -> LazyPin:
+def lazy_pin(row: sqlite3.Row, *, turn_at: int = 0) -> LazyPin:
     """A job's row as what the worker works with.
 
     Raises: sqlite3.DatabaseError where it cannot be what was written: SQLite has no checksums of its own.
     """
     try:
-        pin = _lazy_pin(row)
+        pin = _lazy_pin(row, turn_at)
     except (InvalidEvent, ValueError, OverflowError, OSError, TypeError) as error:
         raise sqlite3.DatabaseError(f"the row of job {row['key']!r} cannot be read: {error}") from error
     if pin.key != job_key(pin.job.cid, pin.job.job_id) or min(pin.attempts, pin.tries, pin.fallbacks) < 0:
@@ -133,7 +135,7 @@ def lazy_pin(row: sqlite3.Row) -> LazyPin:
     return pin
 
 
-def _lazy_pin(row: sqlite3.Row) -> LazyPin:
+def _lazy_pin(row: sqlite3.Row, turn_at: int) -> LazyPin:
     job = CompletedJob(
         cid=row["cid"], job_id=row["job_id"], size_mb=row["size_mb"], type=row["type"], node_id=row["node_id"],
         completed_at=to_moment(row["completed_at"]),
@@ -143,5 +145,5 @@ def _lazy_pin(row: sqlite3.Row) -> LazyPin:
         attempts=row["attempts"], tries=row["tries"], first_tried_at=row["first_tried_at"],
         reason=Reason(row["reason"]) if row["reason"] else None, error=row["error"], fallbacks=row["fallbacks"],
         hold=row["hold"], whole_at=row["whole_at"], epoch=row["epoch"],
-        owner=row["owner"], line=row["line"], closed_at=row["closed_at"],
+        owner=row["owner"], line=row["line"], closed_at=row["closed_at"], turn_at=turn_at,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_pin_plugin.alarms import Alarms
-from encoder_pin_plugin.clock import SystemClock
+from encoder_pin_plugin.clock import EvenClock, SystemClock
 from encoder_pin_plugin.errors import EncoderPinError, LedgerError, StorageError
 from encoder_pin_plugin.lazy.attempt import Attempts
 from encoder_pin_plugin.lazy.dispatch import Dispatch
@@ -67,14 +67,14 @@ class Worker:
         random: Random | None = None,
     ) -> None:  # fmt: skip
         self._settings, self._decisions = settings, decisions
-        self._clock = clock or SystemClock()
+        self._clock = EvenClock(clock or SystemClock())
         self._spool = Spool(settings.data_dir)
         self._alarms = Alarms(self._clock)
         self._intake = Intake(self._spool, self._alarms, self._clock)
         self._rounds = Rounds(self._spool, self._alarms)
         self._presence = Presence(settings.data_dir)
         self._breaker = Breaker(random or Random())  # noqa: S311 - spreads load, guards nothing
-        self._ledger = OpenLedger(settings.data_dir / LEDGER_NAME, self._intake.begin)
+        self._ledger = OpenLedger(settings.data_dir / LEDGER_NAME, self._prepare)
         self._has_supernode = nodes.supernode is not None
         self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._results = Results(settings, self._breaker, alarms=self._alarms, clock=self._clock, wake=self._wake.set)
@@ -91,9 +91,7 @@ class Worker:
         return Dispatch(
             settings, supernode, self._breaker, clock=clock, owner=self._presence.name, post=post,
             attempts=Attempts(supernode, settings, decisions, clock, post) if supernode else None,
-            fallbacks=Fallbacks(
-                settings, decisions, exclusion, alarms=self._alarms, clock=clock, post=post, settle=settle
-            ),
+            fallbacks=Fallbacks(settings, decisions, exclusion, alarms=self._alarms, post=post, settle=settle),
             holder=Holder(local=local, exclusion=exclusion, needed=self._needed, post=post) if local else None,
         )  # fmt: skip
 
@@ -221,6 +219,10 @@ class Worker:
             due = ledger.next_due(self._clock.wall()) if ledger else None
             return POLL if due is None else max(due - self._clock.wall(), 0) / 1000
         return POLL
+
+    def _prepare(self, ledger: Ledger) -> None:
+        self._dispatch.mind_the_clock(ledger)  # before anything is compared with its times, or written beside them
+        self._intake.begin(ledger)
 
     def _keep_house(self, ledger: Ledger) -> None:
         """What can wait until jobs are at work. Nothing is unpinned before files and ledger were seen to agree."""

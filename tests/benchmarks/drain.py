@@ -19,7 +19,7 @@ from tests.benchmarks.videos import CONCURRENCY, TwoNodes, make_videos, pin_raw,
 
 def drain(run: Run) -> Iterator[Line]:
     """Lazy pins drained on a real Kubo, against raw pin/add and a real Cluster peer on the same node."""
-    rounds, slice_size = 4, run.sized(500, 100)
+    rounds, slice_size = 3, run.sized(2000, 100)
     with two_nodes(run.folder) as nodes, ClusterPeer(run.folder / "peer", nodes.remote) as peer:
         run.say(f"making {3 * rounds * slice_size} videos")
         slices = _slices(make_videos(nodes.local, run.folder, 3 * rounds * slice_size), slice_size)
@@ -32,7 +32,7 @@ def drain(run: Run) -> Iterator[Line]:
             },
             rounds,
         )
-    yield from _lines(paces, rounds * slice_size)
+    yield from _lines(paces, slice_size)
 
 
 def _slices(cids: list[str], size: int) -> Iterator[list[str]]:
@@ -82,7 +82,7 @@ def _lines(paces: dict[str, list[Pace]], count: int) -> Iterator[Line]:
     rates = {name: [one.rate for one in measured] for name, measured in paces.items()}
     costs = ", ".join(f"{name} {sorted(one.cost() for one in measured)[len(measured) // 2]}"
                       for name, measured in paces.items())  # fmt: skip
-    what, note = f"{count} lazy pins drained, proofs included", f"CPU ms a pin, ours+nodes': {costs}"
+    what, note = f"{count:,} lazy pins drained, proofs included", f"CPU ms a pin, ours+nodes': {costs}"
     for name, against, aim in (("raw", "raw pin/add, 16 at once", ">= 0.9"), ("cluster", "a Cluster peer", ">= 1.5")):
         yield Line(
             name="drain", what=what, ours=median(rates["ours"]), peer=median(rates[name]), unit="pins/s",

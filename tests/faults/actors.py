@@ -212,7 +212,7 @@ def commit(root: str, *, data: str | None = None) -> None:
         book.ingest([new_submission(job)], now)
         acks.write(job.cid, job_id)
         for pin in book.claim("committer", State.PENDING, now, limit=1, lease=60_000):
-            book.commit([Step(pin=pin, state=State.PINNED, next_at=now, attempts=1, tries=1)], now)
+            book.commit([Step(pin=pin, state=State.PINNED, attempts=1, tries=1)], now)
 
 
 def read(root: str, *, data: str | None = None) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import types
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from encoder_pin_plugin import durable
-from encoder_pin_plugin.archive import jsonl, linefile
+from encoder_pin_plugin.archive import jsonl, linefile, locking
 from encoder_pin_plugin.lazy import intake, ledger, schema, spool, statements
 
 
@@ -125,12 +125,21 @@ def _lease_not_checked() -> None:
     ledger.STEP = statements.STEP.replace("AND owner=:owner AND epoch=:epoch AND closed_at IS NULL", "")
 
 
-def _no_archive_lock() -> None:
-    @contextmanager
-    def held(self: Any) -> Any:
-        yield
+class _NoLock:
+    """Had by everybody at once."""
 
-    jsonl.ArchiveLock.held = held  # type: ignore[method-assign]
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """As a filelock's."""
+
+    def acquire(self) -> None:
+        """Had."""
+
+    def release(self) -> None:
+        """Gone."""
+
+
+def _no_archive_lock() -> None:
+    locking.FileLock = _NoLock  # type: ignore[misc,assignment]
 
 
 def _done_before_append() -> None:
@@ -198,7 +207,7 @@ def _believes_a_claim() -> None:
 
     attempt.Attempts._pin = pin  # type: ignore[method-assign]
     attempt.Attempts._prove_batch = lambda self, claims: [  # type: ignore[method-assign,assignment]
-        self._succeeded(claim.pin, claim.started_at) for claim in claims
+        self._succeeded(claim.pin, claim.began) for claim in claims
     ]
 
 
@@ -223,6 +232,7 @@ BUGS: dict[str, Callable[[], None]] = {
     "acknowledged before written": _ack_first,
     "done before appended": _done_before_append,
     "claim believed": _believes_a_claim,
+    # caught by the races
     "no archive lock": _no_archive_lock,
     # caught by the stepping
     "name before content": _rename_first,

@@ -1,6 +1,6 @@
 """`make prove`: break everything that can break, and count what was lost. One table, with the commit, also in a file.
 
-    python -m tests.faults.prove [--size small|full] [--out FILE] [--only NAME ...] [--seed N]
+    python -m tests.faults.prove [--size small|full] [--jobs N] [--out FILE] [--only NAME ...] [--seed N]
 
 `RIGS` is the one place where a rig registers: a name, a module with `run(seed, count, say) -> RigReport`, and how often
 it breaks something in a small and in a full run. `PROVE_SIZE` gives the size as well. A rig that cannot run here (no
@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +44,7 @@ RIGS: dict[str, Rig] = {
     "kills": Rig(module="kills", small=500, full=10_000),
     "syscalls": Rig(module="syscalls", small=300, full=100_000),
     "pauses": Rig(module="pauses", small=50, full=500),
+    "races": Rig(module="races", small=100, full=100),
     "power cuts": Rig(module="powercuts", small=80, full=1_000),
     "migrations": Rig(module="migrations", small=100, full=1_000),
     "system call errors": Rig(module="syscall_errors", small=100, full=1_500),
@@ -50,7 +54,8 @@ RIGS: dict[str, Rig] = {
     "time": Rig(module="time_rig", small=160, full=10_000),
     "plugins from hell": Rig(module="hell", small=31, full=155),
     "alternatives": Rig(module="rivals", small=20, full=200),
-    "fuzz": Rig(module="fuzz", small=20_000, full=1_000_000),
+    "fuzz": Rig(module="fuzz", small=5_000, full=200_000),
+    "guided fuzz": Rig(module="fuzz_guided", small=1_000, full=10_000),
     "simulation": Rig(module="simulation", small=1, full=24),
     "planted bugs": Rig(module="self_test", small=100, full=100),
 }
@@ -73,12 +78,28 @@ def main() -> int:
     options = _options()
     seed = options.seed if options.seed is not None else fresh_seed()
     print(f"seed {seed}, size {options.size}", flush=True)
-    outcomes = [prove(name, getattr(RIGS[name], options.size), seed) for name in options.only or RIGS]
+    counts = {name: getattr(RIGS[name], options.size) for name in options.only or RIGS}
+    outcomes = prove_all(counts, seed, jobs=options.jobs)
     text = table(outcomes, size=options.size, seed=seed)
     print(text)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text)
     return 0 if all(outcome.row.clean and not outcome.failed for outcome in outcomes) else 1
+
+
+def prove_all(counts: dict[str, int], seed: int, *, jobs: int) -> list[Outcome]:
+    """Run rigs, each as often as is said, `jobs` at a time."""
+    with ThreadPoolExecutor(jobs) as threads:
+        return list(threads.map(_prove_apart, counts, counts.values(), [seed] * len(counts)))
+
+
+def _prove_apart(name: str, count: int, seed: int) -> Outcome:
+    """In a process of its own: no rig sees what another does to its process, or suffers its end."""
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            return process.submit(prove, name, count, seed).result()
+    except BrokenProcessPool as error:
+        return Outcome(row=RigReport(fault=name, tried=0), seconds=0.0, failed=repr(error))
 
 
 def prove(name: str, count: int, seed: int) -> Outcome:
@@ -128,6 +149,7 @@ def _notes(outcomes: list[Outcome]) -> list[str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.prove", description=__doc__)
     parser.add_argument("--size", choices=["small", "full"], default=os.environ.get("PROVE_SIZE", "full"))
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="rigs at a time")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--only", nargs="+", choices=list(RIGS), metavar="NAME")
     parser.add_argument("--seed", type=int)

@@ -185,13 +185,14 @@ def _pinned_locally(prepare: Callable[[Place], None]) -> Callable[[Place], None]
     return prepare_and_pin
 
 
-def _append(place: Place) -> None:
+def append_one(place: Place, job_id: str = "appended", *, patience: float = 30.0) -> None:
+    """Append a job's line, waiting so many seconds for the lock. Raises LockBusy."""
     record = ArchiveRecord(
-        hash=cid_of("appended"), job_id="appended", size_mb=1.5, type="directory", failed_lazy_attempts=3,
+        hash=cid_of(job_id), job_id=job_id, size_mb=1.5, type="directory", failed_lazy_attempts=3,
         local_pin_timestamp="2026-01-02T03:04:05.678Z", source="failed_lazy_pin_fallback", node_id="encoder-1",
     )  # fmt: skip
     journal = Journal(place, "acks")
-    Archive(place.data).append(record)
+    Archive(place.data, lock_timeout=patience).append(record)
     journal.write(record.hash, record.job_id)
 
 
@@ -222,9 +223,9 @@ def _repair(place: Place) -> None:
 SCENARIOS: dict[str, Scenario] = {
     "intake, new folder": Scenario(prepare=_nothing, act=lambda place: _complete(place, "first")),
     "intake": Scenario(prepare=_one_recorded, act=lambda place: _complete(place, "second")),
-    "append, new archive": Scenario(prepare=_pinned_locally(_nothing), act=_append, again=True),
-    "append": Scenario(prepare=_pinned_locally(_archive_of("old-1", "old-2")), act=_append, again=True),
-    "append, torn tail": Scenario(prepare=_pinned_locally(_torn_archive), act=_append, again=True, torn_tail=True),
+    "append, new archive": Scenario(prepare=_pinned_locally(_nothing), act=append_one, again=True),
+    "append": Scenario(prepare=_pinned_locally(_archive_of("old-1", "old-2")), act=append_one, again=True),
+    "append, torn tail": Scenario(prepare=_pinned_locally(_torn_archive), act=append_one, again=True, torn_tail=True),
     "retry, new ledger": Scenario(prepare=_first_ever_down, act=_one_failed_attempt),
     "retry": Scenario(prepare=_one_waits_down, act=_one_failed_attempt),
     "pinned": Scenario(prepare=_one_waits, act=_work),

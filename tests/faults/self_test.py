@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from tests.faults import kills, pauses, powercuts, syscalls
+from tests.faults import kills, pauses, powercuts, races, syscalls
 from tests.faults.rig import Missing, RigReport, Say
 
 _on_ext4 = partial(powercuts.run, kinds=["ext4"])
@@ -26,7 +26,7 @@ CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
     "acknowledged before written": (kills.run, 1000),
     "done before appended": (kills.run, 1000),
     "claim believed": (kills.run, 1000),
-    "no archive lock": (partial(pauses.run, names=["compaction"]), 100),
+    "no archive lock": (races.run, 1000),
     "name before content": (_stepping("intake"), 1000),
     "unlinked before ingested": (_stepping("retry, new ledger"), 1000),
     "unlinked before committed": (_stepping("pinned"), 1000),

@@ -81,7 +81,7 @@ def pause_at(child: Child, point: Point, seconds: float, meanwhile: Callable[[],
     with _traced(child, "-o", os.devnull, "-e", f"trace={point.name}", "-e", inject):
         still = 0
         while child.poll() is None and still < 40:
-            still = still + 1 if _state(child.pid) == "t" else 0
+            still = still + 1 if state_of(child.pid) == "t" else 0
             time.sleep(0.001)
         meanwhile()
 
@@ -109,12 +109,12 @@ def _known() -> str:
 
 
 def _wait_until_stopped(pid: int) -> None:
-    while _state(pid) != "T":
+    while state_of(pid) != "T":
         os.sched_yield()
 
 
-def _state(pid: int) -> str:
-    """T: stopped by a signal; t: by its tracer."""
+def state_of(pid: int) -> str:
+    """The state of a process. T: stopped by a signal; t: by its tracer."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 

@@ -48,3 +48,9 @@ def test_a_rig_that_breaks_is_a_failure_and_not_the_end(monkeypatch: pytest.Monk
     outcome = _plain_rig(monkeypatch, RuntimeError("a child ended"))
     assert outcome.failed
     assert "| kills | FAILED |" in prove.table([outcome], size="small", seed=7)
+
+
+def test_rigs_side_by_side_stand_in_the_order_they_were_asked_for() -> None:
+    outcomes = prove.prove_all({"simulation": 1, "fuzz": 50}, 7, jobs=2)
+    assert [outcome.failed or outcome.left_out for outcome in outcomes] == ["", ""]
+    assert [outcome.row.fault.split()[0] for outcome in outcomes] == ["simulated", "mutated"]

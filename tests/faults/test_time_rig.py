@@ -7,7 +7,7 @@ import pytest
 from tests.faults import time_rig
 from tests.faults.rig import fresh_seed
 
-pytestmark = [pytest.mark.faults, pytest.mark.chance]
+pytestmark = [pytest.mark.faults]
 
 
 def test_no_clock_and_no_outage_loses_or_floods() -> None:

@@ -18,6 +18,7 @@ from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
+from encoder_pin_plugin.lazy.timeline import clamp, shift
 from tests.lazy.conftest import cid_of
 
 NOW = 1_800_000_000_000
@@ -42,8 +43,8 @@ def claim(ledger: Ledger, owner: str = "w1", now: int = NOW, **options: Any) -> 
     return ledger.claim(owner, options.pop("state", State.PENDING), now, **({"limit": 10, "lease": LEASE} | options))
 
 
-def step(pin: LazyPin, state: State = State.PENDING, next_at: int = NOW) -> Step:
-    return Step(pin=pin, state=state, next_at=next_at, attempts=pin.attempts + 1, tries=pin.tries + 1)
+def step(pin: LazyPin, state: State = State.PENDING, delay: int = 0) -> Step:
+    return Step(pin=pin, state=state, delay=delay, attempts=pin.attempts + 1, tries=pin.tries + 1)
 
 
 def test_settings_are_those_that_survive_a_power_cut(ledger: Ledger) -> None:
@@ -86,7 +87,7 @@ def test_two_jobs_with_one_cid_are_never_in_flight_together(ledger: Ledger) -> N
 def test_the_longest_due_comes_first(ledger: Ledger) -> None:
     add(ledger, "a", "b", "c")
     for pin in claim(ledger):
-        ledger.commit([step(pin, next_at=NOW + {"a": 30, "b": 10, "c": 20}[pin.job.job_id])], NOW)
+        ledger.commit([step(pin, delay={"a": 30, "b": 10, "c": 20}[pin.job.job_id])], NOW)
     order = [claim(ledger, now=NOW + 100, limit=1)[0].job.job_id for _ in range(3)]
     assert order == ["b", "c", "a"]
 
@@ -101,24 +102,24 @@ def test_large_jobs_leave_room_for_small_ones(ledger: Ledger) -> None:
 def test_a_clock_that_jumps_parks_no_job(ledger: Ledger, jump: int) -> None:
     add(ledger, "a")
     (pin,) = claim(ledger)
-    ledger.commit([step(pin, next_at=NOW + 900_000)], NOW)
-    ledger.shift(NOW, "boot", 5_000)
-    assert ledger.shift(NOW + jump, "boot", 5_000) == jump
+    ledger.commit([step(pin, delay=900_000)], NOW)
+    shift(ledger, NOW, "boot")
+    assert shift(ledger, NOW + jump, "boot") == jump
     assert claim(ledger, now=NOW + jump + 800_000) == []
     assert len(claim(ledger, now=NOW + jump + 900_001)) == 1
 
 
 def test_only_one_of_several_workers_moves_the_times(ledger: Ledger) -> None:
-    ledger.shift(NOW, "boot", 5_000)
-    assert ledger.shift(NOW + YEARS, "boot", 5_000) == YEARS
-    assert ledger.shift(NOW + YEARS, "boot", 5_000) == 0
+    shift(ledger, NOW, "boot")
+    assert shift(ledger, NOW + YEARS, "boot") == YEARS
+    assert shift(ledger, NOW + YEARS, "boot") == 0
 
 
 def test_a_due_time_from_a_wrong_clock_is_clamped(ledger: Ledger) -> None:
     add(ledger, "a")
     (pin,) = claim(ledger)
-    ledger.commit([step(pin, next_at=NOW + YEARS)], NOW)
-    assert ledger.clamp(NOW, 3_600_000) == 1
+    ledger.commit([step(pin, delay=YEARS)], NOW)
+    assert clamp(ledger, NOW, 3_600_000) == 1
     assert len(claim(ledger, now=NOW + 1)) == 1
 
 
@@ -148,8 +149,8 @@ def test_a_closed_nonce_is_told_and_opens_nothing(ledger: Ledger) -> None:
 
 def test_old_jobs_come_whatever_their_due_time(ledger: Ledger) -> None:
     add(ledger, "a")
-    ledger.commit([step(claim(ledger)[0], next_at=NOW + 900_000)], NOW)
-    assert len(claim(ledger, now=NOW + 10, older_than=NOW + 10)) == 1
+    ledger.commit([step(claim(ledger)[0], delay=900_000)], NOW)
+    assert len(claim(ledger, now=NOW + 10, waited=0)) == 1
 
 
 def test_a_newer_ledger_is_refused_in_words(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_no_order_of_events_finishes_a_job_twice_or_forgets_one(events: list[tup
             elif event in ("fail", "done"):
                 state = State.PINNED if event == "done" else State.PENDING
                 for pin in held.pop(name, []):
-                    done = ledger.commit([step(pin, state, now)], now)
+                    done = ledger.commit([step(pin, state)], now)
                     finished += len(done) if state.final else 0
         rows = ledger.select()
         assert {pin.job.job_id for pin in rows} == added
@@ -222,7 +223,7 @@ def test_no_order_of_events_finishes_a_job_twice_or_forgets_one(events: list[tup
 def test_reasons_survive_as_words(ledger: Ledger) -> None:
     add(ledger, "a")
     (pin,) = claim(ledger)
-    failed = Step(pin=pin, state=State.PENDING, next_at=NOW, attempts=1, tries=1, reason=Reason.STALLED, error="x")
+    failed = Step(pin=pin, state=State.PENDING, attempts=1, tries=1, reason=Reason.STALLED, error="x")
     ledger.commit([failed], NOW)
     assert ledger.select()[0].reason is Reason.STALLED
     assert ledger.select()[0].large

@@ -288,7 +288,7 @@ def test_a_worker_whose_sign_of_life_was_deleted_gives_another(bench, running) -
 
 def test_reconciling_beside_a_worker_that_finishes_a_job_is_harmless(bench, monkeypatch) -> None:
     from encoder_pin_plugin.alarms import Alarms
-    from encoder_pin_plugin.clock import SystemClock
+    from encoder_pin_plugin.clock import EvenClock, SystemClock
     from encoder_pin_plugin.lazy.ledger import Ledger
     from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 
@@ -302,7 +302,7 @@ def test_reconciling_beside_a_worker_that_finishes_a_job_is_harmless(bench, monk
     monkeypatch.setattr(ledger, "nonces", lambda: seen)
     bench.local.up()
     until(lambda: bench.drain() == 0)
-    clock = SystemClock()
+    clock = EvenClock(SystemClock())
     Intake(bench.spool, Alarms(clock), clock).reconcile(ledger)
     ledger.close()
     assert bench.spool.opened() == []

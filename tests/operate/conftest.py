@@ -88,7 +88,7 @@ class Desk:
         ledger = self.ledger()
         for pin in ledger.claim("a test", State.PENDING, now() + 1000, limit=1000, lease=60_000):
             step = Step(
-                pin=pin, state=state, next_at=fields.get("next_at", now()), attempts=fields.get("attempts", 3),
+                pin=pin, state=state, delay=fields.get("delay", 0), attempts=fields.get("attempts", 3),
                 tries=3, line=line, reason=fields.get("reason"), error=fields.get("error"),
                 fallbacks=fields.get("fallbacks", 0),
             )  # fmt: skip

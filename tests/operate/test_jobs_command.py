@@ -9,7 +9,7 @@ import pytest
 
 from encoder_hookspecs import Reason
 from encoder_pin_plugin.alarms import Alarms
-from encoder_pin_plugin.clock import SystemClock
+from encoder_pin_plugin.clock import EvenClock, SystemClock
 from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.pins import State, Step
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
@@ -23,7 +23,7 @@ def _states(desk: Desk, *arguments: str) -> dict[str, str]:
 def _worker_takes_in(desk: Desk) -> None:
     """What a worker does first: reconcile, take in, sweep."""
     ledger = desk.ledger()
-    intake = Intake(desk.spool, Alarms(SystemClock()), SystemClock())
+    intake = Intake(desk.spool, Alarms(SystemClock()), EvenClock(SystemClock()))
     intake.reconcile(ledger)
     intake.take_in(ledger)
     intake.sweep(ledger)
@@ -67,7 +67,7 @@ def test_more_than_fit_are_counted(desk: Desk) -> None:
 
 def test_a_job_is_told_in_words(desk: Desk) -> None:
     desk.submit("job-1", CIDS[0], "--size-mb", "1234.5", "--type", "file")
-    desk.finish(State.PENDING, attempts=2, reason=Reason.STALLED, error="no progress", next_at=now() + 3_600_500)
+    desk.finish(State.PENDING, attempts=2, reason=Reason.STALLED, error="no progress", delay=3_600_500)
     text = desk.run("jobs").stdout
     for words in ("job-1  pending, 2 failed attempts", "next try in 1 h", "1,234.5 MB", "stalled: no progress"):
         assert words in text
@@ -81,7 +81,7 @@ def test_without_any_job_that_is_said(desk: Desk) -> None:
 @pytest.mark.parametrize("how", ["job_id", "cid", "key"])
 def test_retry_makes_an_open_job_due_now(desk: Desk, how: str) -> None:
     desk.submit("job-1")
-    desk.finish(State.PENDING, next_at=now() + 3_600_000)
+    desk.finish(State.PENDING, delay=3_600_000)
     (row,) = desk.json("jobs")["jobs"]
     result = desk.run("retry", row[how] if how != "key" else row["key"][:8])
     assert result.exit_code == 0, result.output
@@ -160,7 +160,7 @@ def test_the_late_result_of_a_rejected_job_is_dropped(desk: Desk) -> None:
     ledger = desk.ledger()
     (pin,) = ledger.claim("a worker", State.PENDING, now(), limit=1, lease=60_000)
     assert desk.run("reject", "job-1").exit_code == 0
-    step = Step(pin=pin, state=State.PINNED, next_at=0, attempts=1, tries=1)
+    step = Step(pin=pin, state=State.PINNED, attempts=1, tries=1)
     assert ledger.commit([step], now()) == []
     assert ledger.select()[0].state is State.REJECTED
     ledger.close()

@@ -99,7 +99,7 @@ def test_numbers_of_every_state(desk: Desk) -> None:
     desk.submit("job-1", CIDS[0], "--size-mb", "25.5")
     desk.finish(State.PINNED)
     desk.submit("job-2", CIDS[1])
-    desk.finish(State.PENDING, attempts=2, reason=Reason.REFUSED, error="nobody answers", next_at=10**14)
+    desk.finish(State.PENDING, attempts=2, reason=Reason.REFUSED, error="nobody answers", delay=10**14)
     desk.submit("job-3", CIDS[2])
     document = desk.json("status")
     jobs = document["jobs"]
@@ -276,7 +276,7 @@ def test_it_works_where_nothing_may_be_written(desk: Desk) -> None:
 @pytest.mark.usefixtures("nodes")
 def test_hostile_texts_reach_no_terminal(desk: Desk) -> None:
     desk.submit("job\u202e-1")
-    desk.finish(State.PENDING, reason=Reason.NODE_ERROR, error="\x1b[2J\x1b]0;title\x07 gone", next_at=10**14)
+    desk.finish(State.PENDING, reason=Reason.NODE_ERROR, error="\x1b[2J\x1b]0;title\x07 gone", delay=10**14)
     for command in ("status", "jobs"):
         output = desk.run(command).output
         assert "\x1b" not in output

@@ -1,0 +1,149 @@
+"""Races: a writer of the archive stops before one of its own calls, another goes as far as it can, the first goes on.
+
+The window between two calls is as wide as it needs to be: the first one stops itself, and stays so until the other has
+appended its line, or was told that the lock is held. So nothing hangs on how quick anybody is, and each point is met
+once. Without the lock, a line is written twice, or is cut off, or stays behind in the file that is replaced.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from encoder_pin_plugin.errors import LockBusy
+from encoder_pin_plugin.nodes.base import Limits
+from tests.faults.actors import cid_of, place_at
+from tests.faults.checker import Verdict
+from tests.faults.folder_node import FolderNode
+from tests.faults.forkserver import Child, ForkServer
+from tests.faults.kills import judge, look, report
+from tests.faults.rig import RigReport, Say, scratch
+from tests.faults.scenarios import SCENARIOS, append_one, single_threaded
+from tests.faults.stepping import state_of
+
+FIRSTS = ("append, new archive", "append", "append, torn tail", "compaction")
+"""What is stopped in the middle."""
+
+SECONDS = ("appended", "other")
+"""The job whose line the other one appends: the same that `append` does, or one that nobody else has."""
+
+CALLS = ("write", "fsync", "ftruncate", "rename", "replace", "unlink", "link")
+"""The functions of `os` before which it stops: those that change what is on the disk."""
+
+PATIENCE = 0.1
+"""Seconds for which the other waits for the lock of one who is stopped."""
+
+
+def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> RigReport:
+    """Have two writers meet in every way, or in `count` of them."""
+    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    with (
+        scratch("races", memory=True, keep=lambda: not planted and not all(it.clean for it in verdicts)) as folder,
+        ForkServer(folder / "children.log", planted) as server,
+    ):
+        points = [(name, point) for name in FIRSTS for point in range(_calls(server, folder, name))]
+        work = [(name, point, second) for name, point in points for second in SECONDS]
+        dice.shuffle(work)
+        for number, (name, point, second) in enumerate(work[:count]):
+            verdict, seconds = _meet(server, folder, name, point, second=second)
+            verdicts.append(verdict)
+            healed.append(seconds)
+            if number % 20 == 19 or not verdict.clean:
+                say(f"{number + 1} of {len(work)} meetings {' '.join(verdict.problems()[:1])[:300]}")
+            if planted and not verdict.clean:
+                break  # seen: that was the question
+    return report("two writers meet at each call", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+
+
+def _calls(server: ForkServer, folder: Path, name: str) -> int:
+    """Prepare a scenario; how many calls it makes."""
+    server.run("tests.faults.scenarios:prepare", name=name, root=str(folder / name))
+    shutil.copytree(folder / name, folder / f"{name}-reference", symlinks=True)
+    count: int = server.run("tests.faults.races:act", name=name, root=str(folder / f"{name}-reference"), stop_at=None)
+    return count
+
+
+def _meet(server: ForkServer, folder: Path, name: str, point: int, *, second: str) -> tuple[Verdict, float]:
+    root = folder / f"{name}-{point}-{second}"
+    shutil.copytree(folder / name, root, symlinks=True)
+    place = place_at(str(root))
+    first = server.start("tests.faults.races:act", name=name, root=str(root), stop_at=point)
+    stopped = _until_stopped(first)
+    refused = server.run("tests.faults.races:append", root=str(root), job_id=second, patience=PATIENCE)
+    if stopped:
+        os.kill(first.pid, signal.SIGCONT)
+    gave_up = _gave_up(first)
+    if refused:
+        server.run("tests.faults.races:append", root=str(root), job_id=second, patience=30.0)
+    between = look(place)
+    verdict, seconds = judge(server, place)
+    verdict.add(between)
+    verdict.lost += gave_up
+    for problems in (verdict.lost, verdict.doubled, verdict.torn):
+        problems[:] = [
+            f"{problem} [{name} stopped at its call {point}, {second} appended; {root}]" for problem in problems
+        ]
+    return verdict, seconds
+
+
+def _until_stopped(child: Child) -> bool:
+    """Wait until a child has stopped itself; False where it has ended."""
+    while child.poll() is None:
+        if state_of(child.pid) == "T":
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def _gave_up(first: Child) -> list[str]:
+    try:
+        first.result(60)
+    except RuntimeError as error:
+        return [f"the first writer gave up: {error}"]
+    return []
+
+
+def act(name: str, root: str, stop_at: int | None) -> int:
+    """Play a scenario, stopping before the call with this number; how many calls there were."""
+    single_threaded()
+    place, counter = place_at(root), _Counter(stop_at)
+    for call in CALLS:
+        setattr(os, call, counter.counting(getattr(os, call)))
+    SCENARIOS[name].act(place)
+    return counter.count
+
+
+def append(root: str, job_id: str, patience: float) -> bool:
+    """Append a line; whether the lock was held for too long."""
+    single_threaded()
+    place = place_at(root)
+    FolderNode(place.local).pin(cid_of(job_id), limits=Limits())
+    try:
+        append_one(place, job_id, patience=patience)
+    except LockBusy:
+        return True
+    return False
+
+
+class _Counter:
+    """Counts calls, and stops this process before one of them."""
+
+    def __init__(self, stop_at: int | None) -> None:
+        self.count, self._stop_at = 0, stop_at
+
+    def counting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def counted(*arguments: Any, **options: Any) -> Any:
+            self.count += 1
+            if self.count - 1 == self._stop_at:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return function(*arguments, **options)
+
+        return counted
