@@ -4,13 +4,14 @@
 PYTHON ?=
 BIN := .venv/bin
 READY := .venv/.ready
+MUTMUT := .venv/.mutmut
 LOCKS := .ci/requirements-build.txt .ci/requirements.txt
 LANES := "not real and not faults and not slow" "real" "(faults or slow) and not real"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test lint bench prove audit clean lock
+.PHONY: help demo test lint bench prove mutate audit clean lock
 
 help: ## list what make can do here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -44,8 +45,11 @@ audit: $(READY) ## ask the package index (not a mirror) for known weaknesses of 
 		$(foreach list,$(LOCKS),--requirement $(list)) || { \
 		echo "Something was found, or could not be asked about: a mirror of the index tells nothing of weaknesses."; exit 1; }
 
+mutate: $(MUTMUT) ## break the core in small ways, one by one, and see that a test fails for each (AGAIN=1, MODULES="…")
+	@$(BIN)/python -m tests.mutation $(if $(AGAIN),--again) $(MODULES)
+
 clean: ## remove what was made in this checkout (never data/ nor logs/)
-	@rm -rf .venv dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	@rm -rf .venv dist demo .mutation .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: $(READY) # choose dependencies anew, and write down their hashes
@@ -62,3 +66,9 @@ $(READY): $(LOCKS) pyproject.toml .ci/find-python
 		--require-hashes --no-deps --no-build-isolation --requirement $$list || exit 1; done
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
+
+# Not among the locked packages: nothing but `make mutate` needs it.
+$(MUTMUT): $(READY)
+	@echo "Installing mutmut."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$($(BIN)/python -m tests.mutation --requirement)"
+	@touch $(MUTMUT)

@@ -151,8 +151,9 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir(mode=FOLDER_MODE)
-        if folder.stat().st_mode & FOLDER_MODE != FOLDER_MODE:
-            folder.chmod(FOLDER_MODE)  # the umask keeps its own owner out
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & FOLDER_MODE != FOLDER_MODE:
+            folder.chmod(mode | FOLDER_MODE)  # the umask keeps its own owner out
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             give_to_owner_of(folder.parent, descriptor)

@@ -121,7 +121,7 @@ class Cleaner:
         except (LockBusy, LedgerError) as error:
             cleaned.failed += [(item, "busy", str(error)) for item in items]
         if len(self._done) >= self._at_once:
-            cleaned.lines += self._move()
+            cleaned.lines = self._move()
         return cleaned
 
     def finish(self) -> Cleaned:

@@ -85,7 +85,7 @@ def _complete(descriptor: int, start: int, size: int) -> Healed | None:
 
 def _set_aside(descriptor: int, start: int, size: int, quarantine: Path) -> Healed:
     try:
-        kept = quarantine_file(quarantine, f"torn-at-{start}", _pieces(descriptor, start, size))
+        kept = quarantine_file(quarantine, f"torn-at-{start}", _pieces(descriptor, start))
     except OSError as error:
         write_all(descriptor, b"\n")
         what = f"no record, and it could not be moved to {quarantine} ({error.strerror}): it is now a line of its own"
@@ -94,7 +94,8 @@ def _set_aside(descriptor: int, start: int, size: int, quarantine: Path) -> Heal
     return Healed(what=f"no record, moved to {kept}", quarantined=kept, size=size - start)
 
 
-def _pieces(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    while start < end and (piece := os.pread(descriptor, min(_BLOCK, end - start), start)):
+def _pieces(descriptor: int, start: int) -> Iterator[bytes]:
+    """All that stands from `start` on, also what a program that knows no lock has just put there."""
+    while piece := os.pread(descriptor, _BLOCK, start):
         yield piece
         start += len(piece)

@@ -46,69 +46,46 @@ class LineFile:
         """The line with this key, made durable before it is told: its writer may have been killed before it could.
         The last one decides; where it withdraws the others, the key does not stand here.
         Raises `StorageError`, `ArchiveError`."""
-        descriptor = open_to_read(self.path)
-        if descriptor is None:
-            return None
-        try:
-            with storage_errors("read", self.path):
-                record = self.index.find(descriptor, key)
-                if record is not None:
-                    os.fsync(descriptor)
-                    self._make_name_durable(descriptor)
-                return None if record is None or WITHDRAWN in record.extra else record
-        finally:
-            os.close(descriptor)
+        with self._reading() as descriptor:
+            record = None if descriptor is None else self.index.find(descriptor, key)
+            if descriptor is None or record is None:
+                return None
+            os.fsync(descriptor)
+            self._make_name_durable(descriptor)
+            return None if WITHDRAWN in record.extra else record
 
     def find_all(self, keys: Iterable[Key]) -> dict[Key, ArchiveRecord]:
         """The lines with these keys, where there are any, as `find` does."""
-        descriptor = open_to_read(self.path)
-        if descriptor is None:
-            return {}
-        try:
-            with storage_errors("read", self.path):
-                found = self.index.find_all(descriptor, keys)
-                os.fsync(descriptor)
-                self._make_name_durable(descriptor)
-                return {key: record for key, record in found.items() if WITHDRAWN not in record.extra}
-        finally:
-            os.close(descriptor)
+        with self._reading() as descriptor:
+            if descriptor is None:
+                return {}
+            found = self.index.find_all(descriptor, keys)
+            os.fsync(descriptor)
+            self._make_name_durable(descriptor)
+            return {key: record for key, record in found.items() if WITHDRAWN not in record.extra}
 
     def standing(self, keys: Iterable[Key]) -> set[Key]:
         """Those of `keys` that stand here. Raises `StorageError`, `ArchiveError`."""
-        descriptor = open_to_read(self.path)
-        if descriptor is None:
-            return set()
-        try:
-            with storage_errors("read", self.path):
-                found = self.index.find_all(descriptor, keys)
-                return {key for key, record in found.items() if WITHDRAWN not in record.extra}
-        finally:
-            os.close(descriptor)
+        with self._reading() as descriptor:
+            found = {} if descriptor is None else self.index.find_all(descriptor, keys)
+            return {key for key, record in found.items() if WITHDRAWN not in record.extra}
 
     def keys_also_in(self, other: LineFile) -> set[Key]:
         """The keys that stand in both files. Raises `StorageError`, `ArchiveError`."""
         theirs = other.entries()
-        descriptor = open_to_read(self.path) if any(theirs) else None
-        if descriptor is None:
+        if not any(theirs):
             return set()
-        try:
-            with storage_errors("read", self.path):
-                offsets = common(self.index.entries(descriptor), theirs)
-                records = (record_at(descriptor, offset) for offset in offsets)
-                return other.standing([record.key for record in records if record is not None])
-        finally:
-            os.close(descriptor)
+        with self._reading() as descriptor:
+            if descriptor is None:
+                return set()
+            offsets = common(self.index.entries(descriptor), theirs)
+            records = (record_at(descriptor, offset) for offset in offsets)
+            return other.standing([record.key for record in records if record is not None])
 
     def entries(self) -> list[array[int]]:
         """The index, for `keys_also_in`. Raises `StorageError`, `ArchiveError`."""
-        descriptor = open_to_read(self.path)
-        if descriptor is None:
-            return []
-        try:
-            with storage_errors("read", self.path):
-                return self.index.entries(descriptor)
-        finally:
-            os.close(descriptor)
+        with self._reading() as descriptor:
+            return [] if descriptor is None else self.index.entries(descriptor)
 
     def heal(self) -> Healed | None:
         """See to it that the file ends with a newline, see `healing.heal`."""
@@ -131,6 +108,19 @@ class LineFile:
             f"{self.path} was moved away or written to by another program {_TRIES} times while we appended to it: find"
             " out by which, and let it take the lock beside the file"
         )
+
+    @contextmanager
+    def _reading(self) -> Iterator[int | None]:
+        """The file, open for reading; None where there is none."""
+        descriptor = open_to_read(self.path)
+        if descriptor is None:
+            yield None
+            return
+        try:
+            with storage_errors("read", self.path):
+                yield descriptor
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -158,9 +148,8 @@ class LineFile:
 
 def _write(descriptor: int, lines: bytes) -> int:
     """Write `lines` with one call and make them durable; their offset. Raises OSError, the file being as it was."""
-    written = 0
+    written = os.write(descriptor, lines)
     try:
-        written = os.write(descriptor, lines)
         _check_length(written, lines)
         os.fsync(descriptor)
     except BaseException:

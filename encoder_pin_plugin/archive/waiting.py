@@ -98,9 +98,10 @@ class WaitingLines:
     def __init__(self, path: Path, items: Iterable[Item]) -> None:
         self._path = path
         self._wanted = {key[0].encode(): item.cid for item in items for key in item.keys}
-        self._keys: dict[str, set[Key]] = {}
-        self._file: Identity | None = None
-        self._end = 0
+        self._keys: dict[str, set[Key]]
+        self._file: Identity | None
+        self._end: int
+        self.forget()
 
     def keys(self, cid: str) -> set[Key]:
         """The keys of the lines that waited for `cid` at the last look."""

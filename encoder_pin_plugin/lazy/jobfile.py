@@ -150,7 +150,7 @@ def _job(fields: dict[str, Any]) -> CompletedJob:
         raise InvalidJobFile('it has no "cid": write {"cid": "…", "job_id": "…"}')
     try:
         return CompletedJob(
-            cid=canonical(fields["cid"]) if isinstance(fields["cid"], str) else fields["cid"],
+            cid=canonical(fields["cid"]),
             job_id=fields.get("job_id", ""),
             size_mb=fields.get("size_mb"),
             type=fields.get("type"),

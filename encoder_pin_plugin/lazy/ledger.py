@@ -150,7 +150,7 @@ class Ledger:
             small_only: leave out those that may keep a slot for long.
         """
         parameters = {"owner": owner, "state": state, "limit": limit, "waited": waited,
-                      "large": LARGE_MB if small_only else 1e300, "any": not small_only}  # fmt: skip
+                      "large": LARGE_MB, "any": not small_only}  # fmt: skip
         with self.at(now) as (db, moment):
             parameters |= {"now": moment, "until": moment + lease}
             rows = db.execute(DUE if waited is None else DUE_BY_AGE, parameters).fetchall()

@@ -107,7 +107,7 @@ class Breaker:
     def succeeded(self) -> bool:
         """The node did what it was asked. Returns whether that ended an outage."""
         ended, self._in_a_row, self._pause = self.is_open, 0, 0.0
-        self._open_until, self._probing = None, False
+        self._open_until = None
         return ended
 
     def failed(self, reason: Reason, now: float) -> bool:

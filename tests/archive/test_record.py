@@ -103,6 +103,7 @@ def test_a_record_that_could_not_be_read_back_is_refused() -> None:
         (line_of(hash="QmXYZ..."), "no CID"),
         (line_of(hash="../" * 20), "no CID"),
         (line_of(hash=CID * 5), "no CID"),
+        (line_of(hash="Qm-" + "x" * 200), f"no CID: 'Qm-{'x' * 77}'$"),
         (line_of()[:-2], "not JSON"),
         (line_of() + line_of(), "not JSON"),
         (line_of()[:-1] + b"\0\n", "NUL"),
@@ -120,6 +121,58 @@ def test_a_record_that_could_not_be_read_back_is_refused() -> None:
 def test_a_line_without_a_record_is_refused_in_words(line: bytes, fault: str) -> None:
     with pytest.raises(InvalidLine, match=fault):
         parse_line(line)
+
+
+def test_a_line_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    room = MAX_LINE - len(record(job_id="").line())
+    longest = record(job_id="x" * room)
+    assert len(longest.line()) == MAX_LINE
+    assert parse_line(longest.line()) == longest
+    with pytest.raises(ArchiveError, match="65537 bytes, more than 65536"):
+        record(job_id="x" * (room + 1)).line()
+    with pytest.raises(InvalidLine, match="65537 bytes, more than 65536"):
+        parse_line(longest.line()[:-1] + b" \n")
+
+
+def test_the_smallest_and_the_largest_numbers_are_taken() -> None:
+    for size in (0, 0.5, 999_999_999_999.5):
+        read = parse_line(line_of(size_mb=size))
+        assert (read.size_mb, read.flags) == (size, ())
+    for attempts in (0, 1, 2**53 - 1):
+        read = parse_line(line_of(failed_lazy_attempts=attempts))
+        assert (read, read.flags) == (record(failed_lazy_attempts=attempts), ())
+    assert parse_line(line_of(size_mb=1e12)).size_mb is None
+    assert parse_line(line_of(failed_lazy_attempts=2**53)).failed_lazy_attempts == 0
+
+
+def test_a_further_key_keeps_its_number_where_python_can_hold_it() -> None:
+    for digits in (300, 301):
+        kept = parse_line(line_of()[:-2] + b',"x":%s}' % (b"9" * digits)).extra["x"]
+        assert kept == (10**300 - 1 if digits == 300 else None)
+    assert parse_line(line_of()[:-2] + b',"x":1e999,"y":1.5}').extra == {"x": None, "y": 1.5}
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", None])
+def test_the_type_is_read_as_it_is(kind: str | None) -> None:
+    read = parse_line(line_of(type=kind))
+    assert read.type == kind
+    assert read.flags == (() if kind else ("type is not known",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"job_id": None}, "job_id is missing"),
+        ({"job_id": ""}, "job_id is missing"),
+        ({"job_id": []}, "job_id is no text"),
+        ({"job_id": 17}, "job_id is a number"),
+        ({"size_mb": None}, "size_mb is not known"),
+        ({"size_mb": "x"}, "size_mb is no size"),
+        ({"type": "video"}, "type is neither file nor directory"),
+    ],
+)
+def test_a_flag_tells_what_is_missing_from_what_is_wrong(changes: dict[str, object], flag: str) -> None:
+    assert parse_line(line_of(**changes)).flags == (flag,)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +234,12 @@ def test_what_the_node_did_not_tell_is_taken_from_the_job() -> None:
     job = CompletedJob(cid=CID, job_id="job-123", size_mb=12.3, type="file", node_id="mine")
     made = from_fallback(fallback(job, LocalPin(cid=CID, node="kubo", proof=Proof.WHOLE)), "theirs")
     assert (made.size_mb, made.type, made.node_id) == (12.3, "file", "mine")
+    unknown = CompletedJob(cid=CID, job_id="job-123")
+    made = from_fallback(fallback(unknown, LocalPin(cid=CID, node="kubo", proof=Proof.WHOLE)), "theirs")
+    assert (made.size_mb, made.type, made.node_id) == (None, None, "theirs")
 
 
-def test_a_moment_is_utc_with_milliseconds() -> None:
+def test_a_moment_is_utc_with_milliseconds_wherever_the_machine_is(in_tokyo: None) -> None:
+    summer = datetime(2025, 10, 28, 12, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert utc_text(summer) == "2025-10-28T10:30:00.000Z"
     assert utc_text(datetime(2025, 10, 28, 10, 30, tzinfo=UTC)) == "2025-10-28T10:30:00.000Z"

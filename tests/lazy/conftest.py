@@ -12,6 +12,7 @@ from typing import Any
 
 import pluggy
 import pytest
+from loguru import logger
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_hookspecs.specs import EncoderSpecs
@@ -47,6 +48,23 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.02)
+
+
+NOW = 1_800_000_000_000
+"""Wall-clock milliseconds of some day."""
+
+
+class StandingClock:
+    """A clock that stands still."""
+
+    def wall(self) -> int:
+        return NOW
+
+    def steady(self) -> float:
+        return 1000.0
+
+    def boot(self) -> str:
+        return "one"
 
 
 @dataclass
@@ -139,3 +157,19 @@ def running() -> Iterator[Callable[[Worker], threading.Thread]]:
         worker.stop(patience=5)
         thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A spool whose folders are there."""
+    spool = Spool(tmp_path / "data")
+    spool.create()
+    return spool
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{level} {message}")
+    yield lines
+    logger.remove(sink)

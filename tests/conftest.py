@@ -1,0 +1,60 @@
+"""What tests of every folder share: hearing what the disk is told, counting what stays open."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Said = list[tuple[str, ...]]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Said:
+    """What the disk is told, in order: `("fsync", file, its size then)`, `("fsync", folder)`, `("rename", from, to)`,
+    `("unlink", file)`. Paths are those below `tmp_path`; the calls do what they do."""
+    calls: Said = []
+    real = {name: getattr(os, name) for name in ("fsync", "rename", "unlink")}
+
+    def note(name: str) -> Callable[..., None]:
+        def act(*which: int | str | Path) -> None:
+            paths = [Path(f"/proc/self/fd/{it}").readlink() if isinstance(it, int) else Path(it) for it in which]
+            size = [str(paths[0].stat().st_size)] if name == "fsync" and paths[0].is_file() else []
+            calls.append((name, *(os.path.relpath(path, tmp_path) for path in paths), *size))
+            real[name](*which)
+
+        return act
+
+    for name in real:
+        monkeypatch.setattr(os, name, note(name))
+    return calls
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's clock shows the time of another place."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def open_files() -> Iterator[None]:
+    """No descriptor stays open that was not open before."""
+    before = set(_descriptors())
+    yield
+    assert set(_descriptors()) <= before
+
+
+def _descriptors() -> list[str]:
+    return [path.name for path in Path("/proc/self/fd").iterdir()]
+
+
+def names_in(folder: Path) -> list[str]:
+    """What stands in a folder."""
+    return sorted(path.name for path in folder.iterdir())
