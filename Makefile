@@ -11,7 +11,7 @@ LANES := "not real and not faults and not slow" "real" "(faults or slow) and not
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test lint bench prove mutate clean lock
+.PHONY: help demo test lint bench prove mutate audit clean lock
 
 help: ## list what make can do here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,14 @@ bench: $(READY) ## measure, each number beside its peer or limit in the same run
 
 prove: $(READY) ## break everything that can break, and count what was lost
 	@$(BIN)/python -m tests.faults.prove
+
+# In an environment of its own: pip-audit brings thirty packages along that have no business among the locked ones.
+audit: $(READY) ## ask the package index (not a mirror) for known weaknesses of the locked dependencies
+	@$(BIN)/python -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	@.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		$(foreach list,$(LOCKS),--requirement $(list)) || { \
+		echo "Something was found, or could not be asked about: a mirror of the index tells nothing of weaknesses."; exit 1; }
 
 mutate: $(MUTMUT) ## break the core in small ways, one by one, and see that a test fails for each (AGAIN=1, MODULES="…")
 	@$(BIN)/python -m tests.mutation $(if $(AGAIN),--again) $(MODULES)

@@ -9,11 +9,12 @@ clean. Nothing here follows a symbolic link at the last step of a path.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from encoder_pin_plugin.errors import StorageError
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+
+LARGEST_NOTE = 64 << 20
+"""Bytes of a file that `read_note` reads."""
 
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk",
@@ -169,9 +173,19 @@ def read_regular(path: Path, limit: int) -> bytes:
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes")
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            return file.read(limit + 1)
+            return file.read(min(limit, max(status.st_size, 65536)) + 1)  # so much memory is taken at once
     finally:
         os.close(descriptor)
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What stands in a small JSON file of ours whose loss costs nothing; empty where it is gone, damaged, or anything
+    else. Never raises."""
+    with suppress(OSError, ValueError, RecursionError):
+        content = json.loads(read_regular(path, LARGEST_NOTE))
+        if isinstance(content, dict):
+            return content
+    return {}
 
 
 class SharedSync:

@@ -33,7 +33,7 @@ ROOMS = {
     "plugin": {"lazy", "archive", "nodes", "ground", "contract"},
     "operate": {"plugin", "lazy", "archive", "nodes", "ground", "contract"},
 }
-GROUND = {"settings", "durable", "errors", "clock", "alarms", ""}
+GROUND = {"settings", "durable", "errors", "clock", "alarms", "sqlite", ""}
 PLUGIN = {"plugin", "service", "asking"}
 
 LONGEST_FILE = 300

@@ -12,6 +12,9 @@ from encoder_pin_plugin.errors import ArchiveError
 if TYPE_CHECKING:
     from pathlib import Path
 
+ARCHIVE_NAME = "local-fallback-pins.jsonl"
+MIGRATED_NAME = "migrated-pins.jsonl"
+
 Identity = tuple[int, int]
 """(device, inode): which file it is, whatever its name."""
 

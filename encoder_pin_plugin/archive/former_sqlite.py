@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from encoder_pin_plugin.archive.files import open_to_read
 from encoder_pin_plugin.archive.former import Found, Left, Place, former_of
 from encoder_pin_plugin.durable import storage_errors
+from encoder_pin_plugin.sqlite import ALSO_DAMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,10 +46,10 @@ def read_database(path: Path) -> Iterator[Found]:
         with _opened(path) as connection:
             for number, row in enumerate(_rows(connection), start=1):
                 found = _of(dict(row), Place(path=path, where=f"row {number}"))
-                seen.add(str(row["hash" if "hash" in row.keys() else "cid"]))  # noqa: SIM118 - a Row iterates values
+                seen.add(_name_in(dict(row)))
                 yield found
             _check(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *ALSO_DAMAGE) as error:
         yield from _salvaged(path, seen, f"it is damaged, or no database ({error})")
 
 
@@ -102,6 +103,10 @@ def _of(row: dict[str, object], place: Place) -> Found:
         what, why = str(row["cid"])[:80], f"the hot node removed it as {row.get('status') or 'not wanted'!s:.40}"
         return Left(place=place, what=what, why=why, fault=False)
     return former_of(row, place, _says(row))
+
+
+def _name_in(row: dict[str, object]) -> str:
+    return str(row.get("hash", row.get("cid")))
 
 
 def _says(row: dict[str, object]) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_pin_plugin.archive.checking import Checked, check
+from encoder_pin_plugin.archive.files import ARCHIVE_NAME, MIGRATED_NAME
 from encoder_pin_plugin.archive.linefile import LineFile
 from encoder_pin_plugin.archive.locking import ArchiveLock
 from encoder_pin_plugin.archive.reading import Entry, read_entries
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.archive.healing import Healed
 
-ARCHIVE_NAME = "local-fallback-pins.jsonl"
-MIGRATED_NAME = "migrated-pins.jsonl"
 QUARANTINE_NAME = "quarantine"
 
 

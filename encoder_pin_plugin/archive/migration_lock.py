@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from encoder_pin_plugin.archive.record import utc_text
-from encoder_pin_plugin.durable import FILE_MODE, make_folder, replace_file, storage_errors
+from encoder_pin_plugin.durable import FILE_MODE, make_folder, read_note, replace_file, storage_errors
 from encoder_pin_plugin.errors import LockBusy
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def _sign(data_dir: Path, doing: str) -> None:
 
 
 def _holder(data_dir: Path) -> str:
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        holder = json.loads((data_dir / HOLDER_NAME).read_text("ascii"))
-        return f"process {holder['pid']:d} has been migrating this archive since {holder['since']} ({holder['doing']})"
+    holder = read_note(data_dir / HOLDER_NAME)
+    pid, since, doing = (holder.get(name) for name in ("pid", "since", "doing"))
+    if isinstance(pid, int) and isinstance(since, str) and isinstance(doing, str):
+        return f"process {pid} has been migrating this archive since {since} ({doing})"
     return f"another migration holds {data_dir / LOCK_NAME}"

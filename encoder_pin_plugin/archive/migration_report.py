@@ -90,12 +90,20 @@ def read_report(path: Path) -> MigrationReport:
         checksum = content.pop("checksum")
         if content.pop("format") != FORMAT or checksum != _checksum({"format": FORMAT} | content):
             raise ArchiveError(f"{path} is not as it was written: copy it again from where it was made")
-        lines = tuple(ReportLine(**line) for line in content.pop("lines"))
+        lines = tuple(ReportLine(**_texts(line)) for line in content.pop("lines"))
         faults = tuple((str(where), str(why)) for where, why in content.pop("faults"))
-        return MigrationReport(lines=lines, faults=faults, **content)
+        return MigrationReport(lines=lines, faults=faults, **_texts(content))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         words = "is no migration report: name the file that ends in .migrated.json"
         raise ArchiveError(f"{path} {words}") from error
+
+
+def _texts(content: dict[str, Any]) -> dict[str, str]:
+    """The fields, which are texts all of them. Raises TypeError."""
+    for name, value in content.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is no text")
+    return content
 
 
 def merged(report: MigrationReport, earlier: MigrationReport) -> MigrationReport:

@@ -7,6 +7,7 @@ lines are told, never fatal. Memory is bounded whatever the file's size and the 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 17
+"""Bytes read at once: larger pieces are given back to the system each time, and cost a fifth more."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ def read_entries(path: Path, *, follow: bool = False) -> Iterator[Entry]:
         os.close(descriptor)
 
 
-def read_blocks(descriptor: int, start: int = 0) -> Iterator[Block]:
-    """The complete lines from `start`, in blocks of up to 256 KiB. `start` must be the beginning of a line.
+def read_blocks(descriptor: int, start: int = 0, stop: int = sys.maxsize) -> Iterator[Block]:
+    """The complete lines from `start` up to `stop`, in blocks of up to 128 KiB. Both must be the beginning of a line.
     Raises OSError."""
-    while chunk := os.pread(descriptor, _BLOCK, start):
+    while chunk := os.pread(descriptor, min(_BLOCK, stop - start), start):
         end = start + chunk.rfind(b"\n") + 1
         if end > start:
             yield Block(start, chunk[: end - start], end - start)

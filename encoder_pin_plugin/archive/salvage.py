@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 LONGEST_RECORD = 4096
 """Characters of the text that one record is looked for in; a former encoder's have some 300."""
+
+MOST_NESTED = 5
+"""Objects in one record at most, itself included; a former encoder's have none in them."""
 
 _START = re.compile(r'\{\s*"')
 _TEXT = r'"((?:[^"\\\x00-\x1f]|\\.)*)"'
@@ -43,30 +48,34 @@ class Salvaged:
 def salvage(text: str) -> Iterator[Salvaged]:
     """Every record with a CID in `text`, in order, whatever stands between them. Takes time in proportion to the
     text's length, whatever is in it."""
-    position = 0
-    while start := _START.search(text, position):
-        piece = text[start.start() : start.start() + LONGEST_RECORD]
+    taken = 0
+    for start, following, piece in _places(text):
+        if start < taken:
+            continue
         try:
             fields, end = _DECODER.raw_decode(piece)
         except (ValueError, RecursionError):
-            fields, end = None, len(start[0])
+            fields, end = None, 0
         if isinstance(fields, dict) and _names_a_cid(fields):
-            yield Salvaged(offset=start.start(), fields=fields, whole=True)
-        else:
-            end = len(start[0])  # what holds other objects is no record: look inside
-            cut = _cut(piece[: _next_start(piece)])
-            if cut:
-                yield Salvaged(offset=start.start(), fields=cut, whole=False)
-        position = start.start() + end
+            yield Salvaged(offset=start, fields=fields, whole=True)
+            taken = start + end
+        elif cut := _cut(piece[: following - start]):  # what holds other objects is no record: they come next
+            yield Salvaged(offset=start, fields=cut, whole=False)
+
+
+def _places(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where a record may begin, where the next one may, and the text to look for it in, which holds only so many
+    others: that keeps what is nested without end from being read once for each of its levels."""
+    ahead: deque[re.Match[str] | None] = deque()
+    for found in chain(_START.finditer(text), [None] * MOST_NESTED):
+        ahead.append(found)
+        if len(ahead) > MOST_NESTED and (first := ahead.popleft()) is not None:
+            following, last = (len(text) if at is None else at.start() for at in (ahead[0], ahead[-1]))
+            yield first.start(), following, text[first.start() : min(last, first.start() + LONGEST_RECORD)]
 
 
 def _names_a_cid(fields: Mapping[str, object]) -> bool:
     return isinstance(fields.get("hash", fields.get("cid")), str)
-
-
-def _next_start(piece: str) -> int:
-    following = _START.search(piece, 1)
-    return following.start() if following else len(piece)
 
 
 def _cut(piece: str) -> dict[str, object]:

@@ -6,10 +6,10 @@ One small file beside the archive. Losing it costs another ten minutes, and noth
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import math
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.durable import replace_file, storage_errors
+from encoder_pin_plugin.durable import read_note, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -37,7 +37,7 @@ class Sightings:
         left: dict[str, float] = {}
         for cid in cids:
             first = self._seen.get(cid, now)
-            self._seen[cid] = first = min(first, now)
+            self._seen[cid] = first = float(min(first, now))
             left[cid] = max(0.0, first + apart - now)
         self._write()
         return left
@@ -48,12 +48,9 @@ class Sightings:
         self._write()
 
     def _read(self) -> dict[str, float]:
-        with suppress(
-            OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError
-        ):  # whatever stands there
-            seen = json.loads(self._path.read_text("utf-8"))[self._target].items()
-            return {str(cid): float(at) for cid, at in seen}
-        return {}
+        seen = read_note(self._path).get(self._target)
+        looks = seen.items() if isinstance(seen, dict) else ()
+        return {cid: at for cid, at in looks if isinstance(at, float) and math.isfinite(at)}
 
     def _write(self) -> None:
         with storage_errors("write", self._path):

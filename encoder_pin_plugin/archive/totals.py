@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from encoder_pin_plugin.archive.reading import entries_in, read_blocks
 from encoder_pin_plugin.durable import storage_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from encoder_pin_plugin.archive.reading import Block
@@ -49,18 +51,37 @@ class Total:
     unknown_sizes: int
     invalid: int
 
+    def __add__(self, other: Total) -> Total:
+        return Total(
+            records=self.records + other.records,
+            size_mb=self.size_mb + other.size_mb,
+            unknown_sizes=self.unknown_sizes + other.unknown_sizes,
+            invalid=self.invalid + other.invalid,
+        )
 
-def total_of(path: Path) -> Total:
-    """The total of a file; of nothing, zero. Raises `StorageError`, `ArchiveError` where it cannot be read."""
-    count = _Count()
+
+def total_of(path: Path, add_up: Callable[[int], Total] | None = None) -> Total:
+    """The total of a file; of nothing, zero. Raises `StorageError`, `ArchiveError` where it cannot be read.
+
+    Args:
+        path: of the file.
+        add_up: in the place of `total_in`.
+    """
     descriptor = open_to_read(path)
-    if descriptor is not None:
-        try:
-            with storage_errors("read", path):
-                for block in read_blocks(descriptor):
-                    count.add(block)
-        finally:
-            os.close(descriptor)
+    if descriptor is None:
+        return Total(records=0, size_mb=0.0, unknown_sizes=0, invalid=0)
+    try:
+        with storage_errors("read", path):
+            return (add_up or total_in)(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def total_in(descriptor: int, start: int = 0, stop: int = sys.maxsize) -> Total:
+    """The total of an open file, or of a part of it: see `read_blocks`. Raises OSError."""
+    count = _Count()
+    for block in read_blocks(descriptor, start, stop):
+        count.add(block)
     return Total(
         records=count.records,
         size_mb=math.fsum(count.sizes),

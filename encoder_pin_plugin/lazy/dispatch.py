@@ -106,7 +106,6 @@ class Dispatch:
         self._claim_old(ledger, now)
         self._claim_attempts(ledger, now)
         self._claim_holds(ledger)
-        self._claim_releases(ledger, now)
         self._claim_sample(ledger)
 
     def note(self, ledger: Ledger, result: Note) -> None:
@@ -224,10 +223,11 @@ class Dispatch:
             holder = self._holder
             self._beside(lambda: holder.hold(pins))
 
-    def _claim_releases(self, ledger: Ledger, now: int) -> None:
+    def claim_releases(self, ledger: Ledger) -> None:
+        """Have held CIDs released that no job needs any more: only from a ledger that agrees with the job files."""
         if self._releaser is None or self._supernode is None or self._breaker.is_open or self._releasing:
             return
-        pins = ledger.releases(now, limit=16, again=RELEASE_AGAIN)
+        pins = ledger.releases(self._clock.wall(), limit=16, again=RELEASE_AGAIN)
         if pins:
             self._releasing = True
             self._beside(lambda: self._release(pins))

@@ -44,6 +44,7 @@ class Intake:
         self._clock = clock
         self._doubtful: dict[str, float] = {}
         self._stuck: set[str] = set()
+        self._agreed: Ledger | None = None
 
     def take_in(self, ledger: Ledger) -> list[Submission]:
         """Index what arrived in `new/`; returns it. Raises StorageError, LedgerError."""
@@ -78,10 +79,14 @@ class Intake:
         self._alarms.end("sweep", "files of finished jobs are removed again")
         return tuple(nonce for _, nonce in closed)
 
-    def reconcile(self, ledger: Ledger) -> int:
-        """Bring `open/` and the ledger to agree; returns how many jobs or files had to be restored."""
+    def begin(self, ledger: Ledger) -> None:
+        """Make the folders, and say it where an earlier ledger is gone. Raises StorageError."""
         if ledger.new and self._spool.open.is_dir():
             logger.error("the ledger {} was gone or empty: made anew, from the job files", ledger.path)
+        self._spool.create()
+
+    def reconcile(self, ledger: Ledger) -> int:
+        """Bring `open/` and the ledger to agree; returns how many jobs or files had to be restored."""
         self._spool.create()
         self._spool.recover_unfinished()
         if count := ledger.agree(self._clock.wall()):
@@ -99,7 +104,12 @@ class Intake:
             self._reject(path, "its name is not that of a job file, and it did not come through new/")
         self._say(len(unknown), len(lost))
         self.sweep(ledger)
+        self._agreed = ledger
         return len(unknown) + len(lost)
+
+    def agrees(self, ledger: Ledger | None) -> bool:
+        """Whether `open/` and this ledger were brought to agree since it was opened."""
+        return ledger is not None and ledger is self._agreed
 
     def _reopen(self, ledger: Ledger, paths: list[Path]) -> None:
         submissions = [submission for path in paths if (submission := self._read(path, grace=0.0))]

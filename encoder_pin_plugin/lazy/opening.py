@@ -1,4 +1,4 @@
-"""The worker's ledger, open or about to be: opened when needed, opened again when replaced, set aside when damaged."""
+"""The worker's ledger: opened when needed, checked, opened again when replaced, set aside when damaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class OpenLedger:
 
     Args:
         path: of the file.
-        prepare: called with each connection before it is used; where it raises, the connection is closed again.
+        prepare: called with each connection, once its file was found sound and before it is used; where it raises,
+            the connection is closed again.
     """
 
     def __init__(self, path: Path, prepare: Callable[[Ledger], None]) -> None:
@@ -38,6 +39,7 @@ class OpenLedger:
         if self.current is None:
             ledger = Ledger(self.path)
             try:
+                ledger.check()
                 self._prepare(ledger)
             except BaseException:
                 ledger.close()

@@ -20,6 +20,7 @@ from loguru import logger
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy.jobfile import job_key
+from encoder_pin_plugin.sqlite import damage_named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,7 @@ CREATE INDEX submission_key ON submission (key);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 
+_OURS = {statement for statement in map(str.strip, _SCHEMA.split(";")) if statement.startswith("CREATE TABLE")}
 
 QUICK_TO_READ = 16 * 2**20
 """Bytes up to which a ledger is read whole at each start: some 20,000 jobs, a quarter of a second."""
@@ -102,11 +104,14 @@ def connect(path: Path, *, busy_timeout: float = 5.0) -> tuple[sqlite3.Connectio
     except sqlite3.OperationalError as error:
         raise LedgerError(f"cannot open the ledger {path}: {error}; check the folder's owner and mode") from error
     try:
-        _configure(connection, path)
-        new = _create(connection, path)
-    except UnicodeDecodeError as error:  # SQLite's message quotes a schema that is no text any more
+        with damage_named():
+            _configure(connection, path)
+            new = _create(connection, path)
+    except sqlite3.OperationalError as error:
         connection.close()
-        raise sqlite3.DatabaseError(f"its schema cannot be read: {error}") from error
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:  # "unsupported file format"
+            raise sqlite3.DatabaseError(f"it is no ledger any more: {error}") from error
+        raise
     except BaseException:
         connection.close()
         raise
@@ -127,6 +132,8 @@ def is_damaged(error: sqlite3.Error) -> bool:
 def check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
     """Read the file's structure, and where `whole` also whether each index agrees with its table; one that does not is
     made anew. Raises sqlite3.DatabaseError where it is damaged."""
+    if _tables(connection) != _OURS:
+        raise sqlite3.DatabaseError("its tables are not what was written")
     if found := _faults(connection, "quick_check"):
         raise sqlite3.DatabaseError(f"quick_check: {found}")
     if not whole or not (found := _faults(connection, "integrity_check")):
@@ -136,6 +143,12 @@ def check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
     if _faults(connection, "integrity_check") or not _keys_are_right(connection):
         raise sqlite3.DatabaseError(f"integrity_check: {found}")
     logger.error("an index of the ledger {} was damaged ({}): made anew from the rows; look at the disk", path, found)
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    """What the file says its tables were made by. Raises sqlite3.DatabaseError."""
+    with damage_named():
+        return {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE type='table'")}
 
 
 def _keys_are_right(connection: sqlite3.Connection) -> bool:

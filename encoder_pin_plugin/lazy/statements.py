@@ -79,7 +79,8 @@ UPDATE job SET state='pending', next_at=:now
 WHERE closed_at IS NULL AND state IN ('pinned', 'archived', 'rejected');
 UPDATE job SET state='pending', next_at=:now, closed_at=NULL
 WHERE closed_at IS NOT NULL AND key IN (SELECT key FROM submission WHERE closed=0);
-UPDATE submission SET closed=0 WHERE closed=1 AND key IN (SELECT key FROM job WHERE closed_at IS NULL)
+UPDATE submission SET closed=0
+WHERE closed=1 AND EXISTS (SELECT 1 FROM job WHERE job.key = submission.key AND closed_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM submission AS other WHERE other.key = submission.key AND other.closed=0)
 """
 AGREE = _AGREE.split(";")

@@ -66,8 +66,7 @@ class Worker:
         self, settings: Settings, nodes: Nodes, decisions: Decisions, *, clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:  # fmt: skip
-        self._settings = settings
-        self._decisions = decisions
+        self._settings, self._decisions = settings, decisions
         self._clock = EvenClock(clock or SystemClock())
         self._spool = Spool(settings.data_dir)
         self._alarms = Alarms(self._clock)
@@ -80,9 +79,8 @@ class Worker:
         self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._results = Results(settings, self._breaker, alarms=self._alarms, clock=self._clock, wake=self._wake.set)
         self._due: dict[str, float] = {}
-        self._patience = 30.0
+        self._patience, self._in_vain = 30.0, 0
         self._more = self._begun = False
-        self._in_vain = 0
         self._trouble: Exception | None = None
         self._dispatch = self._make_dispatch(nodes, decisions)
 
@@ -100,7 +98,8 @@ class Worker:
     def _needed(self, pin: LazyPin) -> bool:
         """Whether another job, or a line of the archive, needs a CID: asked beside the work, right before an unpin."""
         with closing(Ledger(self._ledger.path)) as ledger:
-            return ledger.new or ledger.needs(pin) or self._decisions.needed(pin.job.cid)
+            unsure = ledger.new or not self._intake.agrees(self._ledger.current)
+            return unsure or ledger.needs(pin) or self._decisions.needed(pin.job.cid)
 
     def wake(self) -> None:
         """There is something to do: a job was recorded in this process."""
@@ -150,11 +149,13 @@ class Worker:
         try:
             self._live()
             ledger = self._ledger.get()
-            self._keep_house(ledger)
+            self._every(1.0, "clock", lambda: self._dispatch.mind_the_clock(ledger))
+            self._every(5.0, "others", lambda: self._take_over(ledger))
+            self._every(30.0, "leases", lambda: self._dispatch.renew(ledger))
             self._take_in(ledger)
             self._results.write_down(ledger, self._dispatch)
             self._dispatch.claim(ledger)
-            self._every(3600.0, "check", lambda: ledger.check(whole=True))
+            self._keep_house(ledger)
         except sqlite3.DatabaseError as error:
             self._recover(error)
         except Exception as error:  # noqa: BLE001 - nothing may end the one thread that all jobs depend on
@@ -220,18 +221,20 @@ class Worker:
         return POLL
 
     def _prepare(self, ledger: Ledger) -> None:
-        ledger.check()
         self._dispatch.mind_the_clock(ledger)  # before anything is compared with its times, or written beside them
-        self._intake.reconcile(ledger)
-        self._due["reconcile"] = self._clock.steady()
+        self._intake.begin(ledger)
 
     def _keep_house(self, ledger: Ledger) -> None:
-        self._every(1.0, "clock", lambda: self._dispatch.mind_the_clock(ledger))
+        """What can wait until jobs are at work. Nothing is unpinned before files and ledger were seen to agree."""
+        self._every(3600.0 if self._intake.agrees(ledger) else 0.0, "reconcile", lambda: self._reconcile(ledger))
+        self._dispatch.claim_releases(ledger)
         self._every(1.0, "sweep", lambda: self._dispatch.sweep(ledger, self._intake))
-        self._every(5.0, "others", lambda: self._take_over(ledger))
-        self._every(30.0, "leases", lambda: self._dispatch.renew(ledger))
         self._every(10.0, "rounds", lambda: self._rounds.walk(ledger))
-        self._every(3600.0, "reconcile", lambda: self._intake.reconcile(ledger))
+        self._every(3600.0, "check", lambda: ledger.check(whole=True))
+
+    def _reconcile(self, ledger: Ledger) -> None:
+        if self._intake.reconcile(ledger):
+            self._wake.set()  # what was found is claimed at once
 
     def _every(self, seconds: float, name: str, do: Callable[[], object]) -> None:
         now = self._clock.steady()
@@ -247,7 +250,7 @@ class Worker:
     def _drained(self) -> bool:
         with suppress(EncoderPinError, sqlite3.Error):
             ledger = self._ledger.current
-            if ledger is None or self._results.waiting or self._intake.waiting():
+            if not (ledger and self._intake.agrees(ledger)) or self._results.waiting or self._intake.waiting():
                 return False
             if self._hopeless:
                 return not self._dispatch.busy

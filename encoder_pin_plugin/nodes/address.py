@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.nodes.cid import shown
+from encoder_pin_plugin.settings.masking import shown_address
 
 DEFAULT_PORT = 5001
 """Kubo's RPC port, for an http URL that names none."""
@@ -76,19 +77,15 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 def _refuse(text: str, why: str) -> InvalidSettings:
-    return InvalidSettings(f"the node address {_without_userinfo(text)} cannot be used: {why}; {_EXAMPLES}")
-
-
-def _without_userinfo(text: str) -> str:
-    return shown(re.sub(r"//[^/]*@", "//…@", text[:500]), 120)
+    return InvalidSettings(f"the node address {shown_address(text)} cannot be used: {why}; {_EXAMPLES}")
 
 
 def _from_url(url: str, text: str, *, port_needed: bool = False) -> NodeAddress:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise _refuse(text, str(error)) from error
+    except ValueError:  # it quotes the part that it cannot read, and that may be half a password
+        raise _refuse(text, "its host cannot be read, or its port is no number up to 65535") from None
     if fault := _fault_in_url(parts, port, port_needed=port_needed):
         raise _refuse(text, fault)
     secure = parts.scheme == "https"
@@ -120,7 +117,7 @@ def _prefix(path: str) -> str:
 
 def _host(host: str, text: str) -> str:
     if not host or not (_is_number(host, 4) or _is_number(host, 6) or _HOST.fullmatch(host)):
-        raise _refuse(text, f"{shown(host, 60)} is no host")
+        raise _refuse(text, "where its host should be is no host")
     return host
 
 
@@ -132,7 +129,7 @@ def _from_multiaddr(text: str) -> NodeAddress:
         return NodeAddress(text=text, unix_path="/" + rest.replace("%2F", "/").replace("%2f", "/").lstrip("/"))
     host, _, rest = rest.partition("/")
     if kind not in _FAMILIES or not _fits(kind, host):
-        raise _refuse(text, f"/{kind[:20]} with the host {shown(host, 60)} is not supported")
+        raise _refuse(text, f"its beginning is not supported; known are {', '.join(_FAMILIES)} with a host, and unix")
     match = re.fullmatch(r"tcp/(\d{1,5})(?:/(http|https|tls/http))?/?", rest)
     if not match or not 0 < int(match[1]) < 65536:
         raise _refuse(text, "after the host it must go on with /tcp/PORT, and may end in /http or /https")

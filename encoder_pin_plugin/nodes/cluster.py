@@ -16,7 +16,7 @@ from encoder_hookspecs.events import ContentType, Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cluster_push import push_car
-from encoder_pin_plugin.nodes.cluster_status import EVERYWHERE, CidStatus, WantedPin
+from encoder_pin_plugin.nodes.cluster_status import EVERYWHERE, CidStatus, WantedPin, nodes_behind
 from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole
 from encoder_pin_plugin.nodes.cluster_wire import ClusterWire
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
@@ -189,7 +189,7 @@ class ClusterNode:
                 trouble = error
             told = status.judged(self._copies(wanted.replication_min, status))
             if patience.saw((status.peers, str(trouble)), working=status.working and not trouble):
-                progress(len(status.holders))
+                progress(status.copies)
             if told.yes and not trouble:
                 return
             if status.failed and not recovered:
@@ -215,7 +215,7 @@ class ClusterNode:
         if not status.holders:
             return max(ours, 1)
         enough = max(len(status.allocations), ours)
-        if len(status.holders) >= enough:
+        if status.copies >= enough:
             return enough
         wanted = self._wire.wanted(quote(cid, safe=""))
         return self._copies(wanted.replication_min if wanted else EVERYWHERE, status)
@@ -224,9 +224,9 @@ class ClusterNode:
         """How many peers have to hold a pin that wants `theirs` copies; never fewer than we want ourselves."""
         ours = self._factors[0]
         if ours == EVERYWHERE:
-            return max(self._quorum or len(status.peers), 1)
+            return max(self._quorum or nodes_behind(status.peers), 1)
         if theirs == EVERYWHERE:
-            return max(self._quorum or len(status.chosen), ours, 1)
+            return max(self._quorum or nodes_behind(status.chosen), ours, 1)
         return max(ours, theirs, 1)
 
     def _ours(self, cid: str, name: str, meta: Mapping[str, str] | None, origins: Sequence[str]) -> WantedPin:

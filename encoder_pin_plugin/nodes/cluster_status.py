@@ -103,6 +103,11 @@ class CidStatus:
         return tuple(peer for peer in self.peers if peer.status == "pinned")
 
     @property
+    def copies(self) -> int:
+        """How many Kubo nodes hold it: two peers in front of one node are one copy."""
+        return nodes_behind(self.holders)
+
+    @property
     def doubtful(self) -> tuple[PeerPin, ...]:
         """Peers of which nothing is known: dead ones (`cluster_error`), and words that we do not know."""
         known = WORKING | FAILED | NOT_YET | {"pinned"}
@@ -118,7 +123,7 @@ class CidStatus:
 
     def judged(self, copies: int, *, named: bool = False) -> Told:
         """Whether at least `copies` peers hold it; unknown where peers that cannot be asked would decide."""
-        held, name = len(self.holders), self.name if named else ""
+        held, name = self.copies, self.name if named else ""
         if held >= max(copies, 1):
             return Told(answer=Answer.YES, name=name)
         open_question = not self.peers or held + len(self.doubtful) >= copies
@@ -133,6 +138,11 @@ class CidStatus:
         return (
             ", ".join(peer.in_words() for peer in sorted(rest, key=lambda peer: not peer.error)) or "no peer is named"
         )
+
+
+def nodes_behind(peers: Sequence[PeerPin]) -> int:
+    """The number of Kubo nodes of some peers; one that names none has a node of its own."""
+    return len({peer.kubo or peer.peer for peer in peers})
 
 
 def read_wanted(answer: Mapping[str, Any]) -> WantedPin:
@@ -171,14 +181,15 @@ def _peer(peer: str, value: object) -> PeerPin:
         peer=peer,
         name=said(_text(says.get("peername")), 60),
         kubo=_text(says.get("ipfs_peer_id")),
-        status=_word(_text(says.get("status"))),
+        status=word(_text(says.get("status"))),
         error=said(_text(says.get("error")), 160),
         attempts=_number(says.get("attempt_count")),
     )
 
 
-def _word(text: str) -> str:
-    """A status as it stands; one that is not printable as it is, or has blanks at its ends, is no word of Cluster's."""
+def word(text: str) -> str:
+    """A status as it stands; one that is not printable as it is, or has blanks at its ends, is quoted: it is no word of
+    the protocol."""
     shown = said(text, 40)
     return text if shown == text else repr(shown)
 

@@ -85,7 +85,7 @@ class ClusterWire:
             if reply.status in (400, 414, 431) and len(cids) > 1:
                 middle = len(cids) // 2
                 return self._statuses(cids[:middle]) | self._statuses(cids[middle:])
-            found = {comparable(status.cid): status for status in map(read_status, reply.lines())}
+            found = _by_cid(reply)
         except NodeError as error:
             return dict.fromkeys(cids, error)
         silent = NodeError(f"{reply.where}: the answer does not name this CID", Reason.BAD_REPLY)
@@ -101,6 +101,17 @@ def comparable(cid: str) -> str:
         return canonical(cid)
     except InvalidCid:
         return cid
+
+
+def _by_cid(reply: Reply) -> dict[str, CidStatus | NodeError]:
+    """The statuses in a stream; of a CID that it says two things about it says nothing. Raises `NodeError`."""
+    found: dict[str, CidStatus | NodeError] = {}
+    for status in map(read_status, reply.lines()):
+        cid = comparable(status.cid)
+        if found.setdefault(cid, status) != status:
+            words = f"{reply.where}: the answer contradicts itself about this CID"
+            found[cid] = NodeError(words, Reason.BAD_REPLY)
+    return found
 
 
 def _absent(reply: Reply) -> bool:

@@ -19,7 +19,8 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidSettings, NodeError
 from encoder_pin_plugin.nodes.address import NodeAddress, parse_address
 from encoder_pin_plugin.nodes.http_reply import Reply, wait_while_busy
-from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.nodes.kubo_errors import cause, said
+from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -57,7 +58,6 @@ class Http:
         self.seconds = seconds
         self._auth = auth
         self._mine = threading.local()
-        self._hide = _secrets(auth)
 
     def call(
         self,
@@ -86,10 +86,10 @@ class Http:
         session, watch = self._session()
         watch.start(seconds=self.seconds if seconds is None else seconds, silence=silence, body=REPLY_BYTES)
         sent = {"params": list(query), "data": body, "headers": dict(headers or {})}
-        with _failures(where, watch), _send(session, method, self._url(path), **sent) as response:
+        with _failures(where, watch, self._auth), _send(session, method, self._url(path), **sent) as response:
             content = response.content
         found = {name.lower(): value for name, value in response.headers.items()}
-        reply = Reply(where=where, status=response.status_code, headers=found, body=content, hide=self._hide)
+        reply = Reply(where=where, status=response.status_code, headers=found, body=content, hide=self._auth)
         return replace(reply, late_error=watch.late_error)
 
     def stream(
@@ -109,13 +109,14 @@ class Http:
         session, watch = self._session()
         watch.start(seconds=seconds, silence=silence, body=None)
         sent = {"params": list(query), "headers": dict(headers)}
-        with _failures(where, watch), _send(session, "GET", self._url(path), **sent) as response:
+        with _failures(where, watch, self._auth), _send(session, "GET", self._url(path), **sent) as response:
             if response.status_code != 200:
                 watch.start(seconds=min(seconds, self.seconds), body=ERROR_BYTES)
-                raise _refusal(Reply(where=where, status=response.status_code, body=response.content), missing)
+                reply = Reply(where=where, status=response.status_code, body=response.content, hide=self._auth)
+                raise _refusal(reply, missing)
             yield from response.iter_content(ERROR_BYTES)
         if watch.late_error:
-            raise Reply(where=where, status=200, late_error=watch.late_error).failure()
+            raise Reply(where=where, status=200, late_error=watch.late_error, hide=self._auth).failure()
 
     def ask(
         self, method: str, path: str, *, until: float | None = None, query: Sequence[tuple[str, str]] = ()
@@ -159,7 +160,7 @@ def _send(session: requests.Session, method: str, url: str, **sent: Any) -> requ
 
 
 @contextmanager
-def _failures(where: str, watch: Watch) -> Iterator[None]:
+def _failures(where: str, watch: Watch, auth: Credentials | None) -> Iterator[None]:
     """Turns whatever a call raises into a `NodeError`; one of the upload's own source passes as it is."""
     import http.client
 
@@ -171,7 +172,7 @@ def _failures(where: str, watch: Watch) -> Iterator[None]:
         yield
     except (BadReply, TimeIsUp, OSError, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
         reason, words = _judge(error, watch)
-        raise NodeError(f"{where}: {words}", reason) from error
+        raise NodeError(f"{where}: {without(auth, words)}", reason) from cause(error, auth)
 
 
 def _judge(error: Exception, watch: Watch) -> tuple[Reason, str]:
@@ -209,9 +210,3 @@ def _check_sendable(auth: Credentials | None, where: str) -> None:
     if auth is not None and not (auth.header().isascii() and auth.header().isprintable()):
         words = "the credentials hold characters that cannot be sent: write them anew"
         raise NodeError(f"{where}: {words}", Reason.NOT_ALLOWED)
-
-
-def _secrets(auth: Credentials | None) -> tuple[str, ...]:
-    if auth is None:
-        return ()
-    return tuple(text for text in (auth.header().partition(" ")[2], auth.secret.reveal()) if len(text) > 3)

@@ -7,6 +7,7 @@ for an upload that failed, whose error stands in a trailer.
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from encoder_pin_plugin.settings import Credentials
 
 LONGEST_BUSY = 60.0
 """Seconds that we wait at most for a service that names a time to come back (`Retry-After`)."""
@@ -32,7 +36,7 @@ class Reply:
         where: the call that it answers, for messages.
         status, headers, body: as received; header names in lower case.
         late_error: what the trailer `X-Stream-Error` says: the answer looks well and is not.
-        hide: texts that are shown to nobody, should the service send them back to us.
+        hide: our credentials, which are shown to nobody, should the service send them back to us.
     """
 
     where: str
@@ -40,7 +44,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     late_error: str = ""
-    hide: tuple[str, ...] = field(default=(), repr=False)
+    hide: Credentials | None = None
 
     @property
     def ok(self) -> bool:
@@ -72,10 +76,12 @@ class Reply:
 
     def words(self) -> str:
         """The service's own words after a colon, or nothing where it has none."""
-        text = said(self.late_error or _error_in(self.body))
-        for secret in self.hide:
-            text = text.replace(secret, "***")
+        text = said(without(self.hide, self.late_error or _error_in(self.body)))
         return f": {text}" if text else ""
+
+    @staticmethod
+    def _repeats(auth: Credentials, text: bytes) -> bool:
+        return any(secret.encode() in text for secret in auth.forms())
 
     def busy_for(self) -> float | None:
         """Seconds after which the service wants to be asked again, 1 … `LONGEST_BUSY`; None where it names none."""
@@ -92,16 +98,29 @@ class Reply:
 
     def _decode(self, text: bytes) -> dict[str, Any]:
         try:
-            value = json.loads(text)
+            value = json.loads(text.decode("utf-8", "replace"))
+            if _HALF.search(text):  # what comes from a service may be sent back to it
+                value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
-            return value
-        what = "an empty body" if not text.strip() else said(text[:80].decode("utf-8", "replace"), 80)
+            return _hidden(value, self.hide) if self.hide and self._repeats(self.hide, text) else value
+        shown = without(self.hide, text[:1000].decode("utf-8", "replace"))
+        what = "an empty body" if not text.strip() else said(shown[:80], 80)
         raise NodeError(
             f"{self.where}: HTTP {self.status} with {what} where a JSON object belongs: a proxy, or another program",
             Reason.BAD_REPLY,
         )
+
+
+def _hidden(value: Any, auth: Credentials) -> Any:
+    """A value that repeats our credentials, without them. A text that is nothing else stays: it may be a word of the
+    protocol that somebody has for a password, and so may any short one."""
+    if isinstance(value, str):
+        return value if value in auth.forms() or min(map(len, auth.forms())) < 8 else without(auth, value)
+    if isinstance(value, dict):
+        return {key: _hidden(inner, auth) for key, inner in value.items()}
+    return [_hidden(inner, auth) for inner in value] if isinstance(value, list) else value
 
 
 def wait_while_busy(reply: Reply, until: float) -> bool:
@@ -136,6 +155,9 @@ def _seconds_until(moment: str) -> float | None:
     except (ValueError, OverflowError):
         return None
 
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half a character, which JSON can name and nothing can send; or one of two that belong together."""
 
 _NOT_ALLOWED = {
     401: "correct the credentials",

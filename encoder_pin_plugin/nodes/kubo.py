@@ -23,6 +23,7 @@ from encoder_pin_plugin.nodes.kubo_names import tells_names, with_our_names
 from encoder_pin_plugin.nodes.kubo_pin import check_pins, follow_pin
 from encoder_pin_plugin.nodes.kubo_questions import ask_pinned, ask_whole
 from encoder_pin_plugin.nodes.kubo_wire import KuboWire
+from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +81,10 @@ class KuboNode:
     def ping(self) -> str:
         """The node's version. One that shows none is alive all the same if it answers a question about a pin."""
         try:
-            return self.wire.ask("version", lambda kubo: _version(kubo.version().as_json()), seconds=self.patience.ask)
+            version = self.wire.ask(
+                "version", lambda kubo: _version(kubo.version().as_json()), seconds=self.patience.ask
+            )
+            return f"Kubo {said(without(self.wire.auth, version), 40)}"
         except NodeError as error:
             if error.reason in (Reason.REFUSED, Reason.TIMEOUT):
                 raise
@@ -154,7 +158,7 @@ def _version(reply: object) -> str:
     version = reply.get("Version") if isinstance(reply, dict) else None
     if not isinstance(version, str) or not version:
         raise OddReply("it has no 'Version'")
-    return f"Kubo {said(version, 40)}"
+    return version
 
 
 def _content_type(reply: object) -> ContentType | None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import http.client
+import traceback
 from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:
     from encoder_pin_plugin.nodes.transport import Watch
+    from encoder_pin_plugin.settings import Credentials
 
 
 class OddReply(ValueError):
@@ -35,10 +38,32 @@ def failures() -> tuple[type[BaseException], ...]:
     return (BadReply, TimeIsUp, *wire, *odd)  # requests' exceptions are OSErrors
 
 
-def as_node_error(error: BaseException | None, call: str, watch: Watch) -> NodeError:
-    """The error to raise for `call` (node and call in words), without secrets."""
-    reason, words = _judge(error, watch)
-    return NodeError(f"{call}: {words}", reason)
+def as_node_error(
+    error: BaseException | None, call: str, watch: Watch, *, hide: Credentials | None = None
+) -> NodeError:
+    """The error to raise for `call` (node and call in words), without secrets, should the node repeat some: `hide`."""
+    reason, words = _judge(error, watch, hide)
+    return NodeError(f"{call}: {without(hide, words)}", reason)
+
+
+def cause(error: BaseException, auth: Credentials | None) -> BaseException | None:
+    """`error` as it may stand in a traceback, without our credentials where a library quotes a node that repeated them;
+    None where that can't be had.
+
+    The frames that it came through are emptied: there stand the headers of the request, and a host's log may show the
+    values in a traceback (loguru's `diagnose`). The traceback's lines stay.
+    """
+    each: BaseException | None = error
+    for _ in range(10):
+        if each is None:
+            return error
+        traceback.clear_frames(each.__traceback__)
+        if (words := without(auth, str(each))) != str(each):
+            each.args = (words,)
+        if words != str(each):
+            return None
+        each = each.__cause__ or each.__context__
+    return None
 
 
 def said(text: object, limit: int = 300) -> str:
@@ -74,13 +99,14 @@ _NOT_ALLOWED = {
 }
 
 
-def _judge(error: BaseException | None, watch: Watch) -> tuple[Reason, str]:
+def _judge(error: BaseException | None, watch: Watch, hide: Credentials | None) -> tuple[Reason, str]:
     from ipfshttpclient import exceptions
 
     if watch.late_error:
-        return reason_of_text(watch.late_error), f"the node says, late: {said(watch.late_error)}"
+        late = without(hide, watch.late_error)
+        return reason_of_text(late), f"the node says, late: {said(late)}"
     if isinstance(error, exceptions.ErrorResponse):
-        return _refused_with_words(error)
+        return _refused_with_words(error, hide)
     if isinstance(error, exceptions.StatusError):
         return _refused_by_status(error)
     if _is_timeout(error):
@@ -90,8 +116,8 @@ def _judge(error: BaseException | None, watch: Watch) -> tuple[Reason, str]:
     return _broken_answer(error)
 
 
-def _refused_with_words(error: BaseException) -> tuple[Reason, str]:
-    status, text = _status(error), str(error)
+def _refused_with_words(error: BaseException, hide: Credentials | None) -> tuple[Reason, str]:
+    status, text = _status(error), without(hide, str(error))
     reason = Reason.NOT_ALLOWED if status in _NOT_ALLOWED else reason_of_text(text)
     return reason, f"the node says: {said(text) or 'an error without words'}"
 

@@ -14,6 +14,7 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.cid import canonical
 from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,6 +108,6 @@ def _root(reply: Any, node: KuboNode) -> tuple[str, str]:
     text = cid.get("/") if isinstance(cid, dict) else cid
     words = root.get("PinErrorMsg", "") if isinstance(root, dict) else ""
     try:
-        return canonical(text or ""), said(words)
+        return canonical(text or ""), said(without(node.wire.auth, words))
     except InvalidCid as error:
         raise NodeError(f"{node.address} dag/import: not a Kubo node's answer: {error}", Reason.BAD_REPLY) from error

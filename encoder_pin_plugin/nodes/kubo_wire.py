@@ -14,7 +14,7 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encoder_pin_plugin.nodes.kubo_errors import OddReply, as_node_error, failures
+from encoder_pin_plugin.nodes.kubo_errors import OddReply, as_node_error, cause, failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class KuboWire:
 
     def __init__(self, address: NodeAddress, auth: Credentials | None = None) -> None:
         self.address = address
-        self._auth = auth
+        self.auth = auth
         self._all: weakref.WeakSet[_Line] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._forget()
@@ -108,16 +108,17 @@ class KuboWire:
         try:
             yield
         except failures() as error:
-            raise as_node_error(error, f"{self.address.text} {what}", watch) from error
+            call = f"{self.address.text} {what}"
+            raise as_node_error(error, call, watch, hide=self.auth) from cause(error, self.auth)
         if watch.late_error:
-            raise as_node_error(None, f"{self.address.text} {what}", watch)
+            raise as_node_error(None, f"{self.address.text} {what}", watch, hide=self.auth)
 
     def _line(self) -> _Line:
         if self._pid != os.getpid():
             self._forget()
         line: _Line | None = getattr(self._mine, "line", None)
         if line is None:
-            line = self._mine.line = _Line(self.address, self._auth)
+            line = self._mine.line = _Line(self.address, self.auth)
             with self._lock:
                 self._all.add(line)
         return line

@@ -80,7 +80,7 @@ def _same_case(text: str, base: str, *, upper: bool) -> str:
 def _decode_base16(text: str) -> bytes:
     try:
         return binascii.unhexlify(text)
-    except binascii.Error as error:
+    except ValueError as error:  # what is no ASCII is not even a binascii.Error
         raise BadBase("it begins as base16, but is not an even number of digits 0-9 and a-f") from error
 
 

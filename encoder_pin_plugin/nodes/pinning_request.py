@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME
+from encoder_pin_plugin.nodes.cluster_status import word
 from encoder_pin_plugin.nodes.cluster_wire import comparable
 from encoder_pin_plugin.nodes.kubo_errors import said
 
@@ -54,6 +55,11 @@ class PinRequest:
         return self.status == "pinned"
 
     @property
+    def says(self) -> tuple[str, str]:
+        """What must be the same wherever the request stands in one answer."""
+        return self.cid, self.status
+
+    @property
     def of_cluster(self) -> bool:
         """IPFS Cluster's own service: one request for a CID, which it goes on trying after `failed`."""
         return comparable(self.requestid) == comparable(self.cid)
@@ -78,7 +84,7 @@ def read_request(answer: Mapping[str, Any], where: str) -> PinRequest:
         raise NodeError(f"{where}: the answer names no pin", Reason.BAD_REPLY)
     return PinRequest(
         requestid=requestid,
-        status=said(answer.get("status") or "", 40),
+        status=word(_text(answer.get("status"))),
         cid=pin["cid"],
         name=_text(pin.get("name")),
         meta=_texts_by_name(pin.get("meta")),

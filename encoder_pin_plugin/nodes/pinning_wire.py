@@ -48,17 +48,21 @@ class PinningWire:
     def listed(self, cids: Sequence[str], *, until: float | None = None, page: int = PAGE) -> Listing:
         """Every request for some CIDs (at most `BATCH`), of any status; all there are for no CID."""
         found: dict[str, PinRequest] = {}
+        doubtful: set[str] = set()  # of which it says two things
         before, matching = "", 0
         for _ in range(_MOST_PAGES):
             requests, count, items = self._page(cids, page, before, until)
             matching = matching or count  # of the first page: later ones count what is left
             known = len(found)
-            found |= {request.requestid: request for request in requests}
+            for request in requests:
+                if found.setdefault(request.requestid, request).says != request.says:
+                    doubtful.add(request.requestid)
             oldest = min((request.created for request in requests if request.created), default="")
             if (items < page and len(found) >= matching) or len(found) == known or not oldest or oldest == before:
                 break
             before = oldest
-        return Listing(requests=tuple(found.values()), complete=len(found) >= matching)
+        clear = tuple(request for request in found.values() if request.requestid not in doubtful)
+        return Listing(requests=clear, complete=len(found) >= matching and not doubtful)
 
     def _page(
         self, cids: Sequence[str], size: int, before: str, until: float | None

@@ -6,20 +6,20 @@ of which one passes for a Kubo node and says "pinned" before a byte has moved. O
     cluster+http://cluster.example:9094?replication-min=2&replication-max=3
     cluster+http://cluster.example?quorum=2&peer=peer1@http://10.0.0.1:5001&peer=peer2@http://10.0.0.2:5001
 
-Credentials never do: a command line is read by everybody on the machine, and kept in a history.
+Credentials never do: a command line is read by everybody on the machine (`ps`), and kept in a history. What looks like
+some is refused, and not repeated.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from encoder_pin_plugin.errors import InvalidSettings
-from encoder_pin_plugin.nodes.cid import shown
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.pinning_service import PinningService
+from encoder_pin_plugin.settings.masking import may_hold_a_password, shown_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.settings import Credentials
 
 KINDS = ("kubo", "cluster", "psa")
+_INSTEAD = (
+    "everybody on this machine reads a command line, and shells keep it; put bearer:TOKEN or basic:USER:PASSWORD"
+    " into MIGRATE_AUTH in the environment, or into a file of mode 0600 that MIGRATE_AUTH_FILE names"
+)
 _EXAMPLE = "write kubo+http://node.example:5001, cluster+http://cluster.example:9094 or psa+https://service.example/psa"
 
 
@@ -47,22 +51,28 @@ def open_node(
     Raises:
         InvalidSettings: says what is wrong with it and what to write instead.
     """
+    if may_hold_a_password(url):
+        raise InvalidSettings(
+            f"the target {shown_address(url)} holds a user or a password: {_INSTEAD}; and change the one that was shown"
+        )
     kind, plus, address = url.partition("+")
     if not plus or kind not in KINDS or not address.startswith(("http://", "https://")):
-        raise InvalidSettings(f"the target {_shown(url)} names no kind of node we know; {_EXAMPLE}")
+        raise InvalidSettings(f"the target {shown_address(url)} names no kind of node we know; {_EXAMPLE}")
     address, options = _split(address, url)
     if kind == "cluster":
         return _cluster(address, auth, options, url)
     if options:
-        raise InvalidSettings(f"the target {_shown(url)} has options, and only a cluster takes any")
+        raise InvalidSettings(
+            f"the target {shown_address(url)} has options, and only a cluster takes any. If that is a token: {_INSTEAD}"
+        )
     return KuboNode(address, auth=auth) if kind == "kubo" else PinningService(address, auth=auth, dial=dial)
 
 
 def _split(address: str, url: str) -> tuple[str, list[tuple[str, str]]]:
     try:
         parts = urlsplit(address)
-    except ValueError as error:
-        raise InvalidSettings(f"the target {_shown(url)} is no URL: {error}; {_EXAMPLE}") from error
+    except ValueError:  # it may quote a part of the URL
+        raise InvalidSettings(f"the target {shown_address(url)} is no URL; {_EXAMPLE}") from None
     bare = urlunsplit((parts.scheme, parts.netloc, parts.path, "", parts.fragment))
     return bare, parse_qsl(parts.query, keep_blank_values=True)
 
@@ -74,18 +84,19 @@ def _cluster(address: str, auth: Credentials | None, options: list[tuple[str, st
         if name == "peer":
             peer, at, where = value.partition("@")
             if not peer or not at:
-                raise InvalidSettings(f"a peer in the target {_shown(url)} is not named: write peer=NAME@URL")
+                raise InvalidSettings(f"a peer in the target {shown_address(url)} is not named: write peer=NAME@URL")
             peers[peer] = KuboNode(where)
         else:
-            numbers[_number_option(name, url)] = _number(name, value, url)
+            option = _number_option(name, url)
+            numbers[option] = _number(name, value, url)
     return _checked(numbers, url, ClusterNode(address, auth=auth, peers=peers, **numbers))
 
 
 def _number_option(name: str, url: str) -> str:
     if name not in ("replication-min", "replication-max", "quorum"):
-        known = "replication-min, replication-max, quorum and peer"
         raise InvalidSettings(
-            f"{shown(name, 40)} in the target {_shown(url)} is no option of a cluster; known are {known}"
+            f"the target {shown_address(url)} has what is no option of a cluster; known are replication-min,"
+            f" replication-max, quorum and peer. If that is a token: {_INSTEAD}"
         )
     return name.replace("-", "_")
 
@@ -98,17 +109,12 @@ def _number(name: str, value: str, url: str) -> int:
         number = least - 1
     if not least <= number <= 10_000:
         words = "a number of copies" if name == "quorum" else "a number of copies, or -1 for every peer"
-        raise InvalidSettings(f"{name}={shown(value, 40)} in the target {_shown(url)}: write {words}")
+        raise InvalidSettings(f"{name} in the target {shown_address(url)}: write {words}")
     return number
 
 
 def _checked(numbers: Mapping[str, int], url: str, node: ClusterNode) -> ClusterNode:
     least, most = numbers.get("replication_min", 0), numbers.get("replication_max", 0)
     if 0 < most < least or (least == -1 and most > 0) or (most == -1 and least > 0):
-        raise InvalidSettings(f"replication-min and -max of the target {_shown(url)} contradict each other")
+        raise InvalidSettings(f"replication-min and -max of the target {shown_address(url)} contradict each other")
     return node
-
-
-def _shown(url: str) -> str:
-    """The target without its options and without what could be a password."""
-    return shown(re.sub(r"//.*@", "//…@", url.partition("?")[0]), 120)

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode
 import requests
 import requests.adapters
 from ipfshttpclient import requests_wrapper
-from requests.auth import AuthBase, _basic_auth_str
+from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 
@@ -103,7 +103,7 @@ class Watch:
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise BadReply("a compressed reply, which was not asked for")
         length = headers.get("Content-Length", "0")
-        if self._body is not None and length.isdigit() and int(length[:19]) > self._body:
+        if self._body is not None and length.isascii() and length.isdigit() and int(length[:19]) > self._body:
             raise BadReply(f"a reply of {length[:19]} bytes")
 
 
@@ -153,11 +153,7 @@ class NodeAuth(AuthBase):
         self._credentials = credentials
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        secret = self._credentials.secret.reveal()
-        basic = self._credentials.kind == "basic"
-        request.headers["Authorization"] = (
-            _basic_auth_str(self._credentials.user, secret) if basic else f"Bearer {secret}"
-        )
+        request.headers["Authorization"] = self._credentials.header()
         return request
 
 

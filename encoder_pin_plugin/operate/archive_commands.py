@@ -101,7 +101,7 @@ def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
 @archive.command()
 @_file
 @json_option
-@pass_operator
+@click.pass_obj  # no log is set up: nothing here writes to it, and it takes longer than adding up does
 def total(operator: Operator, /, file: Path | None, as_json: bool) -> None:
     """Count the lines and sum their MB.
 
@@ -111,11 +111,12 @@ def total(operator: Operator, /, file: Path | None, as_json: bool) -> None:
     Example:
       encoder-pin archive total
     """
+    from encoder_pin_plugin.archive.files import ARCHIVE_NAME
     from encoder_pin_plugin.archive.totals import total_of
+    from encoder_pin_plugin.operate.halves import total_in_halves
 
-    path = file or _archive(operator).path
-    with busy("counting …"):
-        found = total_of(path)
+    path = file or operator.data_dir() / ARCHIVE_NAME
+    found = total_of(path, total_in_halves)
     if as_json:
         say_json({"path": str(path)} | asdict(found))
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from encoder_pin_plugin.operate.address_options import target_option
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
 from encoder_pin_plugin.operate.output import busy, count, one_line, say, say_json
 
@@ -25,7 +26,7 @@ SHOWN = 50
 
 
 @click.command()
-@click.option("--to", metavar="URL", help="Ask this target about what was migrated; default: the one each line names.")
+@target_option("Ask this target about what was migrated; default: the one each line names.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Ask about N CIDs of each kind, chosen at random.")
 @click.option("--dry-run", is_flag=True, help="Only ask and say; mend nothing.")
 @json_option
@@ -96,9 +97,10 @@ class _Auditing:
             yield audit_waiting(archive, self._service.local, keys, self._mender)
 
     def migrated(self, to: str | None) -> Iterator[Audited]:
-        """Each target; or the one that is named, about everything. Raises InvalidSettings for what is no target."""
+        """Each target; or the one that is named, about everything. Raises nothing for one that is none."""
         from encoder_pin_plugin.archive.audit import audit_migrated, merged, migrated_by_target
         from encoder_pin_plugin.errors import InvalidSettings
+        from encoder_pin_plugin.settings.masking import visible
 
         archive = self._service.archive
         targets = migrated_by_target(archive.migrated())
@@ -108,9 +110,8 @@ class _Auditing:
             try:
                 node, blocks = self._target(url)
             except InvalidSettings as error:
-                if url == to:
-                    raise
-                yield _nobody_to_ask("migrated", url, f"{count(len(keys), 'CID')}: {error}; or name it with --to")
+                why = f"{count(len(keys), 'CID')}: {error}; or name it with --to"
+                yield _nobody_to_ask("migrated", visible(url), why)
                 continue
             yield audit_migrated(archive, node, self._some(keys), self._mender, blocks=blocks)
 

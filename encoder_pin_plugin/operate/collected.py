@@ -101,13 +101,14 @@ def clean_report(operator: Operator, path: Path, wanted: Wanted) -> int:
 def _with_target_of(report: MigrationReport, wanted: Wanted, path: Path) -> Wanted:
     from dataclasses import replace
 
+    from encoder_pin_plugin.settings.masking import visible
     from encoder_pin_plugin.settings.values import is_loopback
 
     host = urlsplit(report.target.partition("+")[2]).hostname or ""
     if is_loopback(host) and report.made_on != os.uname().nodename:
         raise Failure(
-            f"{path} was made on {report.made_on}, for a target on its own loopback ({report.target}), which is another"
-            " machine from here. Give its address as it is seen from here with --to, or open a tunnel"
+            f"{path} was made on {report.made_on}, for a target on its loopback ({visible(report.target)}), which is"
+            " another machine from here. Give its address as it is seen from here with --to, or open a tunnel"
             f" (ssh -L 5001:127.0.0.1:5001 {report.made_on}) and give --to the tunnel's end"
         )
     return replace(wanted, to=report.target)

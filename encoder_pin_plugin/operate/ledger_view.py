@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy import schema
+from encoder_pin_plugin.sqlite import damage_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,9 @@ class LedgerView:
         self._connection = connection
 
     def rows(self, sql: str, **parameters: object) -> Rows:
-        """The rows of one query of ours."""
-        return self._connection.execute(sql, parameters).fetchall()
+        """The rows of one query of ours. Raises sqlite3.Error."""
+        with damage_named():
+            return self._connection.execute(sql, parameters).fetchall()
 
     def number(self, sql: str, **parameters: object) -> int:
         """The one number that a query of ours asks for."""
@@ -86,7 +88,8 @@ def _connect(path: Path, mode: str, patience: float) -> tuple[sqlite3.Connection
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience)
     try:
         connection.row_factory = sqlite3.Row
-        return connection, _version(connection)
+        with damage_named():
+            return connection, _version(connection)
     except sqlite3.Error:
         connection.close()
         raise

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from encoder_pin_plugin.operate.address_options import gateway_option, target_option
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
 
 _auth_file = click.option(
@@ -17,15 +18,14 @@ _proof = click.option(
     "--proof", type=click.Choice(["retrieved"]), default=None,
     help="Also read every byte back from the target and hash it, before anything counts as safe.",
 )  # fmt: skip
-_gateway = click.option(
-    "--gateway", default="", metavar="URL",
-    help="With --proof retrieved: the HTTP gateway of a Cluster's or pinning service's own node, to read from.",
-)  # fmt: skip
+_gateway = gateway_option(
+    "With --proof retrieved: the HTTP gateway of a Cluster's or pinning service's own node, to read from."
+)
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--to", required=True, metavar="URL", help="kubo+http://…, cluster+http://… or psa+https://…")
+@target_option("kubo+http://…, cluster+http://… or psa+https://…; credentials never stand in it.", required=True)
 @click.option("--clean", is_flag=True, help="Unpin here, and move the lines, once the target has proved it twice.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be pinned, and how much that is.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many CIDs.")
@@ -67,7 +67,7 @@ def migrate(operator: Operator, /, **options: Any) -> None:
 
 @click.command()
 @click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--to", default="", metavar="URL", help="The target as it is reached from here; default: the report's.")
+@target_option("The target as it is reached from here; default: the report's.", default="")
 @click.option("--wait", is_flag=True, help="Wait for another migration to end, and for second looks.")
 @_proof
 @_gateway
@@ -93,6 +93,6 @@ def clean(operator: Operator, /, report: Path, **options: Any) -> None:
 
 
 def _archive(operator: Operator) -> Path:
-    from encoder_pin_plugin.archive.jsonl import ARCHIVE_NAME
+    from encoder_pin_plugin.archive.files import ARCHIVE_NAME
 
     return operator.data_dir() / ARCHIVE_NAME

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import math
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.operate.output import count, duration, megabytes, say, say_json
@@ -69,7 +69,8 @@ def remember_rate(data_dir: Path, to: str, tally: Tally) -> None:
 
 def remembered_rate(data_dir: Path, to: str) -> float | None:
     """CIDs a second of the last migration to this target, None where there was none."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        found = json.loads((data_dir / RATE_NAME).read_text("ascii"))
-        return float(found["cids_per_second"]) if found["target"] == to else None
-    return None
+    from encoder_pin_plugin.durable import read_note
+
+    found = read_note(data_dir / RATE_NAME)
+    rate = found.get("cids_per_second")
+    return rate if found.get("target") == to and isinstance(rate, float) and 0 < rate < math.inf else None

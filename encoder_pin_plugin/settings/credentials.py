@@ -86,6 +86,11 @@ class Credentials:
         """The form that `parse_credentials` reads. It is as secret as the secret."""
         return ":".join([self.kind, *filter(None, [self.user]), self.secret.reveal()])
 
+    def forms(self) -> tuple[str, ...]:
+        """The forms in which a node could send them back to us, to be hidden in what it says."""
+        forms = (self.header().partition(" ")[2], self.secret.reveal())
+        return tuple(text for text in forms if len(text) > 3)
+
     def header(self) -> str:
         """The value of the HTTP header `Authorization`. It is as secret as the secret."""
         if self.kind == "bearer":

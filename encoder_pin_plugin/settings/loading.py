@@ -8,6 +8,7 @@ names are left alone. An empty text counts as none: the default stands.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.settings.checks import contradictions, warnings
 from encoder_pin_plugin.settings.credentials import MASK, Credentials, read_credentials
+from encoder_pin_plugin.settings.masking import may_hold_a_password, shown_address, visible
 from encoder_pin_plugin.settings.origins import Found, Origin, all_origins, find, find_leniently, near_misses
 from encoder_pin_plugin.settings.table import TABLE, as_text
 from encoder_pin_plugin.settings.values import Unusable, absolute, excerpt, path, plain
@@ -157,7 +159,7 @@ def _parse_all(found: Mapping[str, Found], folder: Path | None, faults: list[str
         try:
             parsed[name] = _value(name, at.text, folder)
         except Unusable as fault:
-            shown = "cannot be used" if fault.secret else f"is {excerpt(at.text)}"
+            shown = "cannot be used" if fault.secret else f"is {_quoted(name, at.text)}"
             faults.append(f"{name} ({at.origin}) {shown}: {fault}")
     return parsed
 
@@ -170,21 +172,24 @@ def _value(name: str, text: str, folder: Path | None) -> object:
     return value
 
 
+def _quoted(name: str, text: str) -> str:
+    return shown_address(text) if TABLE[name].address else excerpt(text)
+
+
 def _display(name: str, text: str, folder: Path | None) -> str:
-    if TABLE[name].secret or (TABLE[name].address and _may_hold_a_secret(name, text)):
+    if TABLE[name].secret:
         return MASK if text else ""
+    if TABLE[name].address:
+        return ",".join(map(_visible, [text] if may_hold_a_password(text) else text.split(",")))
     if name in ("DATA_DIR", "NODE_NAME"):
         with suppress(Unusable):
             return plain(str(_value(name, text, folder)))
     return plain(text)
 
 
-def _may_hold_a_secret(name: str, text: str) -> bool:
-    """Whether an address has a password in it, or behind its ? what we do not understand: a token, maybe."""
-    try:
-        return "@" in text or ("?" in text and TABLE[name].parse(text) is None)
-    except Unusable:
-        return True
+def _visible(address: str) -> str:
+    """An address without what may be a secret; a word that is none (`true`) as it stands."""
+    return address if re.fullmatch(r"\*|\w{0,5}", address) else visible(address.strip())
 
 
 def _options(overrides: Mapping[str, object]) -> dict[str, str]:

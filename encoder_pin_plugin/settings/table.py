@@ -68,7 +68,7 @@ TABLE: dict[str, Row] = {
     **_auth("THREESPEAK_IPFS_AUTH"),
     **_auth("IPFS_API_AUTH"),
     **_auth("IPFS_CLUSTER_AUTH"),
-    "PINNED_IS_ENOUGH": Row(default="false", parse=values.addresses_or_boolean),
+    "PINNED_IS_ENOUGH": Row(default="false", parse=values.addresses_or_boolean, address=True),
     **_auth("MIGRATE_AUTH"),
 }
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from encoder_pin_plugin.settings.masking import COPIES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,7 +26,6 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 _WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?", re.ASCII)
-_COPIES = r"(?:(?:replication-min|replication-max|quorum)=-?\d{1,4}(?:&|\Z))+"
 _MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/([0-9]{1,5})(/http|/https)?", re.ASCII)
 _UNIX = re.compile(r"/unix/[!-~]{1,200}", re.ASCII)
 
@@ -173,7 +174,7 @@ def cluster_address(auth_name: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         address, mark, options = text.partition("?")
-        if mark and not re.fullmatch(_COPIES, options):
+        if mark and not re.fullmatch(COPIES, options):
             words = "behind the ? write replication-min=N, replication-max=N, quorum=N, joined by &"
             raise Unusable(words, secret=True)
         return url(address) + mark + options

@@ -7,7 +7,6 @@ of each other, and an operator can allow or block plugins through the environmen
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from encoder_hookspecs.specs import ENTRY_POINT_GROUP
 
 if TYPE_CHECKING:
+    import importlib.metadata
     from collections.abc import Collection, Iterable, Mapping
 
 LOAD_VARIABLE = "ENCODER_LOAD_PLUGINS"
@@ -103,8 +103,10 @@ class Offer:
 
 def find_offers(group: str = ENTRY_POINT_GROUP) -> list[Offer]:
     """Every plugin that the installed distributions offer, sorted by distribution and name, none of them loaded."""
+    from importlib.metadata import distributions  # a tenth of a short command's start, and many load no plugin
+
     by_distribution: dict[str, list[Offer]] = {}
-    for distribution in importlib.metadata.distributions():
+    for distribution in distributions():
         offers = _offers_of(distribution, group)
         if offers:  # a distribution that is found twice is what Python imports: the first on the path
             by_distribution.setdefault(normal(offers[0].distribution), offers)

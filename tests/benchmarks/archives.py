@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from encoder_pin_plugin.archive.jsonl import ARCHIVE_NAME, Archive
+from encoder_pin_plugin.archive.files import ARCHIVE_NAME
+from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from tests.benchmarks.jobs import cid_of
 from tests.benchmarks.lines import Line, Run

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
-from encoder_pin_plugin.archive.jsonl import ARCHIVE_NAME
+from encoder_pin_plugin.archive.files import ARCHIVE_NAME
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from examples.nodes import ClusterPeer, cluster_ctl_binary
 from tests.benchmarks.drain import wait_until_pinned

@@ -23,11 +23,15 @@ from encoder_pin_plugin.nodes.kubo import KuboNode, Patience
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
+from tests.fakes.cluster_lies import CLUSTER_LIES, ClusterLie
 from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.kubo_honest import Content
 from tests.fakes.kubo_node import FakeKubo
 from tests.faults.actors import cid_of, quicken
 from tests.faults.checker import Verdict, _lines, _rows
+
+TELLS = "cluster tells"
+"""The role in which a Cluster tells one of `CLUSTER_LIES`, all peers having the pin queued in truth."""
 
 QUICK = Patience(ask=0.4, walk=0.4)
 LIMITS = Limits(stall=0.4, total=0.6)
@@ -64,10 +68,11 @@ class _Patient(retry.Breaker):
 class Stage:
     """A data folder, a supernode and a local node, and the worker between them."""
 
-    def __init__(self, root: Path, role: str, stack: ExitStack) -> None:
+    def __init__(self, root: Path, role: str, stack: ExitStack, told: ClusterLie | None = None) -> None:
         self.local = stack.enter_context(FakeKubo())
         self.role, self.cluster = role, role.startswith("cluster")
-        self.upper: Any = stack.enter_context(FakeClusterPeer() if self.cluster else FakeKubo())
+        self.told = told or ClusterLie(tell=lambda _: None)
+        self.upper: Any = stack.enter_context(FakeClusterPeer(self.told.peers) if self.cluster else FakeKubo())
         settings = load_settings(
             {}, root, data_dir=root / "data", node_name="encoder-1", lazy_pin_backoff="0.05",
             threespeak_ipfs_endpoint="http://127.0.0.1:9", hold_local="off" if role == "local" else "auto",
@@ -92,7 +97,9 @@ class Stage:
     def _connect(self) -> None:
         local = KuboNode(self.local.url, patience=QUICK)
         address = "http://127.0.0.1:9" if self.role == "local" else self.upper.url
-        node = ClusterNode(address, ask_seconds=0.4) if self.cluster else KuboNode(address, patience=QUICK)
+        node: Any = KuboNode(address, patience=QUICK)
+        if self.cluster:
+            node = ClusterNode(address, ask_seconds=0.4, replication_min=self.told.copies)
         pinner = LocalPinner(node=local, limits=LIMITS, sync=SharedSync())
         self.plugin.service.__dict__.update(local=local, supernode=node, pinner=pinner)
 
@@ -137,7 +144,7 @@ def lie_to_a_worker(root: str, role: str, lie: str, only: str, times: int) -> di
     dispatch.LEASE = 120_000  # what hangs is to be waited for
     worker.Breaker = functools.partial(_Patient, first=0.03, longest=0.2)  # type: ignore[attr-defined,assignment]
     with ExitStack() as stack:
-        stage = Stage(Path(root), role, stack)
+        stage = Stage(Path(root), role, stack, CLUSTER_LIES.get(lie) if role == TELLS else None)
         cids = stage.complete(times)
         _begin(stage, lie, only, cids)
         stage.work()
@@ -154,6 +161,10 @@ def _begin(stage: Stage, lie: str, only: str, cids: list[str]) -> None:
     if stage.role == "cluster says":
         for cid in cids:
             stage.upper.say(cid, PEER_MAPS[lie])
+    elif stage.role == TELLS:
+        for cid in cids:
+            stage.upper.say(cid, dict.fromkeys(stage.told.peers, "pin_queued"))
+        stage.upper.lie(stage.told.tell, to=stage.told.to)
     elif stage.cluster:
         stage.upper.lie(lie)
     else:

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from tests.fakes.cluster_lies import CLUSTER_LIES
 from tests.fakes.kubo_lies import LIES
 from tests.faults.forkserver import ForkServer
-from tests.faults.liars import PEER_MAPS
+from tests.faults.liars import PEER_MAPS, TELLS
 from tests.faults.rig import RigReport, Say, scratch
 
 TIMES = 50
@@ -47,6 +48,8 @@ def kinds() -> Iterator[Kind]:
             yield Kind("cluster", name)
     for name in PEER_MAPS:
         yield Kind("cluster says", name)
+    for name in CLUSTER_LIES:
+        yield Kind(TELLS, name)
 
 
 def run(seed: int, count: int, say: Say, *, chosen: Sequence[Kind] | None = None, times: int = TIMES) -> RigReport:

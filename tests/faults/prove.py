@@ -54,7 +54,8 @@ RIGS: dict[str, Rig] = {
     "time": Rig(module="time_rig", small=160, full=10_000),
     "plugins from hell": Rig(module="hell", small=31, full=155),
     "alternatives": Rig(module="rivals", small=20, full=200),
-    "fuzz": Rig(module="fuzz", small=20_000, full=1_000_000),
+    "fuzz": Rig(module="fuzz", small=5_000, full=200_000),
+    "guided fuzz": Rig(module="fuzz_guided", small=1_000, full=10_000),
     "simulation": Rig(module="simulation", small=1, full=24),
     "planted bugs": Rig(module="self_test", small=100, full=100),
 }

@@ -81,7 +81,7 @@ REFUSED = {
     "ftp://node.example:21": "'ftp'",
     "ws://node.example:5001": "'ws'",
     "http://node.example:0": "no port",
-    "http://node.example:99999": "out of range",
+    "http://node.example:99999": "up to 65535",
     "http://node.example:port": "",
     "http://node.example:5001?token=x": "query",
     "http://node.example:5001#x": "fragment",

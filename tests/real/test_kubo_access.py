@@ -41,11 +41,12 @@ def guarded(secret: str, paths: list[str]) -> dict[str, Any]:
 @VERSIONS
 @pytest.mark.parametrize("kind", ["bearer", "basic"])
 def test_credentials_of_api_authorizations(make_kubo: Callable[..., KuboDaemon], version: str, kind: str) -> None:
-    secret = "bearer:our-token" if kind == "bearer" else "basic:encoder:our-token"
+    token = "our-token" if kind == "bearer" else "our-tökén"  # Kubo takes the base64 of its UTF-8
+    secret = f"bearer:{token}" if kind == "bearer" else f"basic:encoder:{token}"
     daemon = make_kubo(version=version, config=guarded(secret, NARROW))
     cid = daemon.add_files({"a": b"a"}, pin=False)
     user = "" if kind == "bearer" else "encoder"
-    node = KuboNode(daemon.api_url, auth=Credentials(kind, user, Secret("our-token")))  # type: ignore[arg-type]
+    node = KuboNode(daemon.api_url, auth=Credentials(kind, user, Secret(token)))  # type: ignore[arg-type]
     assert node.ping() == f"Kubo {version}"
     assert node.pinned([cid])[cid].answer is Answer.NO
     node.pin(cid, limits=LIMITS)

@@ -1,4 +1,5 @@
-"""What the packages never do, read in their source: run data as code, switch TLS verification off, follow a shell."""
+"""What the packages never do, read in their source: run data as code, switch TLS verification off, follow a shell,
+start a process (which would inherit the environment, and a secret in it)."""
 
 from __future__ import annotations
 
@@ -11,9 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*(ROOT / "encoder_pin_plugin").rglob("*.py"), *(ROOT / "hookspecs").rglob("*.py")])
 
-NEVER_IMPORTED = {"pickle", "cPickle", "marshal", "shelve", "dill", "yaml", "ctypes", "code", "xmlrpc", "telnetlib"}
+NEVER_IMPORTED = {
+    "pickle", "cPickle", "marshal", "shelve", "dill", "yaml", "ctypes", "code", "xmlrpc", "telnetlib",
+    "subprocess", "multiprocessing", "pty",
+}  # fmt: skip
 NEVER_CALLED = {"eval", "exec", "compile", "__import__", "input", "breakpoint"}
-NEVER_OF_OS = {"system", "popen", "umask", "_exit", "chdir", "setuid", "fork"}
+NEVER_OF_OS = {
+    "system", "popen", "umask", "_exit", "chdir", "setuid", "fork", "forkpty", "posix_spawn", "posix_spawnp",
+    *(f"{verb}{how}" for verb in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
+}  # fmt: skip
 MAY = {
     ("hookspecs/encoder_hookspecs/calling.py", "_exit"),  # a plugin's forked child that comes back as a second host
     ("encoder_pin_plugin/operate/work_command.py", "_exit"),  # the command line's process is our own
@@ -28,7 +35,7 @@ def _nodes(kind: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
                 yield str(path.relative_to(ROOT)), node
 
 
-def test_nothing_that_runs_data_is_imported() -> None:
+def test_nothing_that_runs_data_or_starts_a_process_is_imported() -> None:
     found = [
         (where, name)
         for where, node in [*_nodes(ast.Import), *_nodes(ast.ImportFrom)]
