@@ -34,7 +34,7 @@ def append(path: Path, *numbers: int) -> None:
         file.write(b"".join(record(number).line() for number in numbers))
 
 
-@pytest.mark.parametrize("steps", [[3000], [1, 7, 8, 9, 1000, 975, 1000], [1000] * 3], ids=str)
+@pytest.mark.parametrize("steps", [[3000], [1, 7, 8, 9, 1000, 975, 1000], [1000] * 3, [1000, *[1] * 20]], ids=str)
 def test_every_line_is_indexed_once_over_runs_of_any_length(
     path: Path, descriptor: int, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
@@ -48,6 +48,24 @@ def test_every_line_is_indexed_once_over_runs_of_any_length(
     assert keys.find_all(descriptor, wanted).keys() == set(wanted)
     assert all(list(run) == sorted(run) and run.typecode == "Q" for run in keys.entries(descriptor))
     assert keys.find(descriptor, record(at).key) is None
+
+
+def test_of_several_lines_of_one_key_the_last_is_found(path: Path, descriptor: int) -> None:
+    with path.open("ab") as file:
+        file.write(b"".join(record(1, size_mb=size).line() for size in (1, 2, 3)))
+    found = KeyIndex().find(descriptor, record(1).key)
+    assert found is not None
+    assert found.size_mb == 3
+
+
+def test_a_line_that_another_program_wrote_is_found_and_no_line_is_not_indexed(path: Path, descriptor: int) -> None:
+    odd = record(2, job_id="é\n")
+    path.write_bytes(record(1).line().replace(b",", b", ") + b"no line\n" + odd.line() + record(3).line())
+    keys = KeyIndex()
+    assert keys.find_all(descriptor, [record(1).key, odd.key, record(3).key]).keys() == {
+        record(1).key, odd.key, record(3).key,
+    }  # fmt: skip
+    assert count(keys, descriptor) == 3
 
 
 def test_a_pair_of_one_key_is_a_double(path: Path, descriptor: int) -> None:

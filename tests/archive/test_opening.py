@@ -80,6 +80,18 @@ def test_a_file_of_another_user_is_not_written_to(tmp_path: Path, monkeypatch: p
     os.close(open_to_append(tmp_path / "a"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_what_it_makes_to_the_owner_of_the_folder_and_takes_nothing(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 5678)
+    (tmp_path / "empty").touch()
+    (tmp_path / "roots").write_bytes(b"1")
+    (tmp_path / "theirs").write_bytes(b"1")
+    os.chown(tmp_path / "theirs", 4321, 4321)
+    for name, owner in (("new", 1234), ("empty", 1234), ("roots", 0), ("theirs", 4321)):
+        os.close(open_to_append(tmp_path / name))
+        assert (tmp_path / name).stat().st_uid == owner
+
+
 def test_a_name_is_told_from_another_file_of_that_name(tmp_path: Path) -> None:
     descriptor = open_to_append(tmp_path / "a")
     assert names(tmp_path / "a", descriptor)

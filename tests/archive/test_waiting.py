@@ -122,6 +122,15 @@ def test_a_file_that_is_another_one_is_read_anew(path: Path, how: str, after: by
     assert lines.keys(CID) == ({(CID, "c")} if after else set())
 
 
+def test_where_the_file_is_gone_nothing_waits_any_more(path: Path) -> None:
+    path.write_bytes(line("a"))
+    lines = lines_for(path)
+    lines.refresh()
+    path.unlink()
+    lines.refresh()
+    assert lines.keys(CID) == set()
+
+
 def test_what_was_forgotten_is_read_again(path: Path) -> None:
     path.write_bytes(line("a"))
     lines = lines_for(path)

@@ -24,6 +24,7 @@ SIZE = DagSize(blocks=4, size=100)
         ("kubo+http://x:5001", True, Rule(whole=False)),
         ("psa+https://x", False, Rule(whole=False, apart=600.0)),
         ("psa+https://x", True, Rule(whole=False, apart=600.0)),
+        ("psa+https://x/a+b", False, Rule(whole=False, apart=600.0)),
         ("cluster+http://x", False, Rule(whole=False)),
         ("cluster+http://x?peer=a", False, Rule(whole=True)),
         ("cluster+http://x?min=2&peer=a", False, Rule(whole=True)),
