@@ -83,6 +83,27 @@ def test_lines_come_in_blocks_and_not_one_by_one(tmp_path: Path) -> None:
     assert [entry.number for entry in entries_in(block, 7)] == [7, 8, 9]
 
 
+def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
+    (block,) = blocks(tmp_path / "a", b"a b\rc\td\n\n e \n")
+    assert [line for _, line in lines_of(block)] == [b"a b\rc\td\n", b"\n", b" e \n"]
+
+
+def test_a_part_of_a_file_ends_where_it_is_said_to(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a\nb\nc\nd\n")
+    descriptor = os.open(tmp_path / "a", os.O_RDONLY)
+    assert list(read_blocks(descriptor, 2, 6)) == [Block(2, b"b\nc\n", 4)]
+    assert list(read_blocks(descriptor, 6, 6)) == []
+    os.close(descriptor)
+
+
+def test_a_link_is_followed_only_where_a_person_named_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(A.line())
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(StorageError, match="symbolic link"):
+        list(read_entries(tmp_path / "link"))
+    assert [entry.record for entry in read_entries(tmp_path / "link", follow=True)] == [A]
+
+
 def test_a_tail_without_end_is_no_block(tmp_path: Path) -> None:
     assert blocks(tmp_path / "a", b"x" * (2 * BLOCK)) == []
     assert blocks(tmp_path / "a", b"a\n" + b"x" * (2 * BLOCK)) == [Block(0, b"a\n", 2)]
