@@ -124,7 +124,7 @@ def test_each_stage_has_its_own_threads_and_groups() -> None:
     assert names == {"ask": {"encoder-pin-ask"}, "pin": {"encoder-pin-pin"}}
     assert {thread[:15] for call, _, thread in target.calls if call == "prove"} == {"encoder-pin-pro"}
     assert {thread for call, _, thread in target.calls if call == "clean"} == {"encoder-pin-clean_0"}
-    assert {len(cids) for cids in target.made("pin")} <= {1, 2, 3}
+    assert max(len(cids) for cids in target.made("pin")) == 3
     for call in ("ask", "prove", "clean"):
         sizes = [len(cids) for cids in target.made(call)]
         assert sum(sizes) == 250
