@@ -29,6 +29,7 @@ class OpenLedger:
     def __init__(self, path: Path, prepare: Callable[[Ledger], None]) -> None:
         self.path = path
         self.current: Ledger | None = None
+        self._file: schema.File | None = None
         self._prepare = prepare
 
     def get(self) -> Ledger:
@@ -37,6 +38,7 @@ class OpenLedger:
             logger.warning("the ledger {} was replaced by another file: opened again", self.path)
             self.close()
         if self.current is None:
+            self._file = schema.file_at(self.path)
             ledger = Ledger(self.path)
             try:
                 ledger.check()
@@ -60,7 +62,7 @@ class OpenLedger:
         if not schema.is_damaged(error):
             raise LedgerError(f"the ledger {self.path} cannot be used: {error}") from error
         try:
-            schema.set_aside(self.path, str(error))
+            schema.set_aside(self.path, self._file, str(error))
         except OSError as refused:
             text = f"the ledger {self.path} is damaged ({error}), and cannot be set aside: {refused}"
             raise LedgerError(text) from refused

@@ -165,16 +165,33 @@ def _faults(connection: sqlite3.Connection, pragma: str) -> str:
     return "" if found and found[0] == "ok" else str(found[0] if found else "no answer")
 
 
-def set_aside(path: Path, why: str) -> Path | None:
+File = tuple[int, int]
+"""Device and inode: tells a file from the one that has taken its place."""
+
+
+def file_at(path: Path) -> File | None:
+    """The file that stands at `path` now."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def set_aside(path: Path, file: File | None, why: str) -> Path | None:
     """Move a damaged ledger and its journal out of the way, keeping both; the job files rebuild it.
+
+    Args:
+        path: of the ledger.
+        file: what stood there before it was found to be damaged: one that was rebuilt since is left alone.
+        why: for the log.
 
     Returns:
         Where the damaged file now is, None if another process was quicker.
     """
-    inode = _inode(path)
     durable.make_file(path.with_name(f"{path.name}.lock"))
     with FileLock(f"{path}.lock", timeout=30, mode=durable.FILE_MODE, fallback_to_soft=False):
-        if inode is None or _inode(path) != inode:
+        if file is None or file_at(path) != file:
             return None
         corpse = path.with_name(f"{path.name}.damaged-{time.time_ns() // 10**6}")
         for suffix in ("-journal", "-wal", "-shm", ""):
@@ -183,14 +200,6 @@ def set_aside(path: Path, why: str) -> Path | None:
         durable.fsync_folder(path.parent)
     logger.error("the ledger {} is damaged ({}): set aside as {}, and rebuilt from the job files", path, why, corpse)
     return corpse
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _create_private(path: Path) -> None:

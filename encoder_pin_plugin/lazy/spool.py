@@ -201,7 +201,7 @@ class Spool:
             temporary.rename(final)
 
     def _not_recorded(self, job: CompletedJob, error: OSError) -> NotRecorded:
-        command = _submit_command(job)
+        command = _submit_command(job, self.folder.parent)
         logger.critical(
             "NOT RECORDED: job {} with CID {} could not be written below {}: {}. Submit it again with: {}",
             job.job_id, job.cid, self.folder, error.strerror or error, command,
@@ -222,9 +222,10 @@ class Spool:
                     yield entry.name
 
 
-def _submit_command(job: CompletedJob) -> str:
+def _submit_command(job: CompletedJob, data_dir: Path) -> str:
+    """What records the job in the same folder, wherever it is typed."""
     options = {"--size-mb": job.size_mb, "--type": job.type, "--node-id": job.node_id,
                "--completed-at": job.completed_at.isoformat(timespec="milliseconds")}  # fmt: skip
-    words = ["encoder-pin", "submit", job.cid, "--job-id", job.job_id]
+    words = ["encoder-pin", "--data-dir", str(data_dir.absolute()), "submit", job.cid, "--job-id", job.job_id]
     words += [str(word) for name, value in options.items() if value is not None for word in (name, value)]
     return shlex.join(words)

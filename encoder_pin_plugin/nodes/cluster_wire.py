@@ -18,9 +18,9 @@ from encoder_pin_plugin.nodes.http import Http
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from encoder_pin_plugin.nodes.address import NodeAddress
     from encoder_pin_plugin.nodes.http_reply import Reply
     from encoder_pin_plugin.settings import Credentials
+    from encoder_pin_plugin.settings.address import NodeAddress
 
 BATCH = 100
 """CIDs in one question: 130 were answered, 200 were a 431."""

@@ -19,9 +19,9 @@ from encoder_pin_plugin.nodes.kubo_errors import OddReply, as_node_error, cause,
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from encoder_pin_plugin.nodes.address import NodeAddress
     from encoder_pin_plugin.nodes.transport import Watch
     from encoder_pin_plugin.settings import Credentials
+    from encoder_pin_plugin.settings.address import NodeAddress
 
 T = TypeVar("T")
 

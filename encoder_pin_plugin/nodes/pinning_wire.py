@@ -21,8 +21,8 @@ from encoder_pin_plugin.nodes.pinning_request import STATUSES, PinRequest, read_
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from encoder_pin_plugin.nodes.address import NodeAddress
     from encoder_pin_plugin.settings import Credentials
+    from encoder_pin_plugin.settings.address import NodeAddress
 
 BATCH = 10
 """CIDs in one question: the specification's maximum."""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from urllib3.connection import HTTPConnection
 
-    from encoder_pin_plugin.nodes.address import NodeAddress
     from encoder_pin_plugin.settings import Credentials
+    from encoder_pin_plugin.settings.address import NodeAddress
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for one TCP connection and its TLS handshake."""

@@ -101,8 +101,8 @@ def clean_report(operator: Operator, path: Path, wanted: Wanted) -> int:
 def _with_target_of(report: MigrationReport, wanted: Wanted, path: Path) -> Wanted:
     from dataclasses import replace
 
+    from encoder_pin_plugin.settings.address import is_loopback
     from encoder_pin_plugin.settings.masking import visible
-    from encoder_pin_plugin.settings.values import is_loopback
 
     host = urlsplit(report.target.partition("+")[2]).hostname or ""
     if is_loopback(host) and report.made_on != os.uname().nodename:

@@ -155,6 +155,6 @@ def observers(manager: EncoderManager, target: str) -> Iterator[Callable[[Item, 
 
 
 def _url(endpoint: str) -> str:
-    from encoder_pin_plugin.nodes.address import parse_address
+    from encoder_pin_plugin.settings.address import parse_address
 
     return parse_address(endpoint).url.rstrip("/") if endpoint.startswith("/") else endpoint.rstrip("/")

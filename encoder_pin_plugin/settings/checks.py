@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from encoder_pin_plugin.settings.values import crosses_network_in_clear
+from encoder_pin_plugin.settings.address import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,7 +64,7 @@ def warnings(parsed: Mapping[str, Any]) -> Iterator[str]:
             continue
         if address is None:
             yield f"{auth} is set, but {endpoint} is not: the credentials are of no use"
-        elif crosses_network_in_clear(address):
+        elif parse_address(address.partition("?")[0]).sends_in_clear:
             yield f"{endpoint} is {address}: over plain http anybody on the way can read {auth}; use https"
     if parsed["IPFS_CLUSTER_ENDPOINT"] and not parsed["USE_CLUSTER_FOR_PINS"]:
         yield "IPFS_CLUSTER_ENDPOINT is set, but not used: for that, set USE_CLUSTER_FOR_PINS to true"

@@ -11,8 +11,9 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
 
+from encoder_pin_plugin.errors import InvalidSettings
+from encoder_pin_plugin.settings.address import parse_address
 from encoder_pin_plugin.settings.masking import COPIES
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?", re.ASCII)
-_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/([0-9]{1,5})(/http|/https)?", re.ASCII)
-_UNIX = re.compile(r"/unix/[!-~]{1,200}", re.ASCII)
 
 
 class Unusable(ValueError):
@@ -149,7 +147,10 @@ def kubo_address(auth_name: str) -> Callable[[str], str]:
     url = web_address(auth_name)
 
     def parse(text: str) -> str:
-        return _multiaddr(text) if text.startswith("/") else url(text)
+        if not text.startswith("/"):
+            return url(text)
+        _check_address(text, "a multiaddr such as /ip4/127.0.0.1/tcp/5001, or a URL such as http://127.0.0.1:5001")
+        return text
 
     return parse
 
@@ -160,9 +161,10 @@ def web_address(auth_name: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if "@" in text:
             raise Unusable(f"write the address alone, and its user and password into {auth_name}", secret=True)
-        parts = _split(text)
-        if parts is None or parts.query or parts.fragment or not _is_host(parts.hostname or ""):
-            raise Unusable("write an address such as http://127.0.0.1:5001 or https://ipfs.example.org", secret=True)
+        advice = "an address such as http://127.0.0.1:5001 or https://ipfs.example.org"
+        if "://" not in text:
+            raise Unusable(f"write {advice}", secret=True)
+        _check_address(text, advice)
         return text.rstrip("/")
 
     return parse
@@ -182,62 +184,11 @@ def cluster_address(auth_name: str) -> Callable[[str], str]:
     return parse
 
 
-def _split(text: str) -> SplitResult | None:
-    if re.search(r"[^!-~]|[\\?#]", text):
-        return None
+def _check_address(text: str, advice: str) -> None:
     try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.port != 0 and not parts.netloc.endswith(":")
-    except ValueError:
-        return None
-    return parts if usable else None
-
-
-def _multiaddr(text: str) -> str:
-    found = _MULTIADDR.fullmatch(text)
-    if _UNIX.fullmatch(text) or (found and 0 < int(found[3]) < 65536 and _fits(found[1], found[2])):
-        return text
-    raise Unusable("write a multiaddr such as /ip4/127.0.0.1/tcp/5001, or a URL such as http://127.0.0.1:5001")
-
-
-def _fits(protocol: str, host: str) -> bool:
-    version = _ip_version(host)
-    return str(version) == protocol[-1] if protocol in ("ip4", "ip6") else version is None and _is_host(host)
-
-
-def _is_host(host: str) -> bool:
-    if ":" in host or re.fullmatch(r"[0-9.]+", host):
-        return _ip_version(host) is not None
-    return bool(_HOST.fullmatch(host)) and ".." not in host
-
-
-def _ip_version(host: str) -> int | None:
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(host).version
-    except ValueError:
-        return None
-
-
-def crosses_network_in_clear(address: str) -> bool:
-    """Whether a token sent to `address` could be read on its way: plain http, and to another machine."""
-    if address.startswith("/"):
-        found = _MULTIADDR.fullmatch(address)
-        return found is not None and found[4] != "/https" and not is_loopback(found[2])
-    parts = urlsplit(address)
-    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an IP address) is this machine's loopback by its spelling; nothing is
-    looked up."""
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost" or host.lower().endswith(".localhost")
+        parse_address(text)
+    except InvalidSettings:
+        raise Unusable(f"write {advice}", secret=True) from None
 
 
 def excerpt(text: str) -> str:

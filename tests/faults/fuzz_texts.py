@@ -10,12 +10,12 @@ from encoder_pin_plugin.archive.record import InvalidLine, parse_line
 from encoder_pin_plugin.archive.totals import plain_sizes
 from encoder_pin_plugin.errors import ArchiveError, InvalidCid, InvalidJobFile, InvalidSettings
 from encoder_pin_plugin.lazy.jobfile import new_submission, read_submission
-from encoder_pin_plugin.nodes.address import parse_address
 from encoder_pin_plugin.nodes.car import BadCar, check_car, cid_bytes, links_of, split_cid
 from encoder_pin_plugin.nodes.cid import parse_cid
 from encoder_pin_plugin.nodes.multibase import BadBase, decode_multibase
 from encoder_pin_plugin.nodes.targets import open_node
 from encoder_pin_plugin.settings import data_dir, load_settings, sources
+from encoder_pin_plugin.settings.address import parse_address
 from tests.faults.fuzz_targets import Defect, Target
 from tests.nodes.cars import car, folder, node, raw, text
 

@@ -17,6 +17,7 @@ from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.opening import OpenLedger
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
 from encoder_pin_plugin.lazy.timeline import clamp, shift
 from tests.lazy.conftest import cid_of
@@ -187,10 +188,24 @@ def test_whatever_stands_in_the_ledgers_place_is_told_as_damage(tmp_path: Path, 
     with pytest.raises(sqlite3.DatabaseError) as caught:
         Ledger(path)
     assert schema.is_damaged(caught.value)
-    corpse = schema.set_aside(path, "test")
+    corpse = schema.set_aside(path, schema.file_at(path), "test")
     assert corpse is not None
     assert corpse.read_bytes() == content
     Ledger(path).close()
+
+
+def test_a_ledger_that_another_worker_has_rebuilt_meanwhile_is_not_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "lazy-pins.db"
+    slow = OpenLedger(path, lambda ledger: None)
+    path.write_bytes(b"garbage" * 999)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        slow.get()
+    schema.set_aside(path, schema.file_at(path), "by the quicker one")
+    Ledger(path).close()
+    slow.recover(caught.value)
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    slow.get()
+    slow.close()
 
 
 @settings(max_examples=60, deadline=None)

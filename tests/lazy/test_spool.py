@@ -56,8 +56,8 @@ def test_a_job_that_could_not_be_recorded_leaves_nothing_and_is_told_with_its_co
         spool.record(job)
     assert files(spool)["tmp"] == files(spool)["new"] == []
     command = shlex.join([
-        "encoder-pin", "submit", CID, "--job-id", "a b", "--size-mb", "2.0", "--type", "file", "--node-id", "node",
-        "--completed-at", "2025-10-28T10:30:00.000+00:00",
+        "encoder-pin", "--data-dir", str(spool.folder.parent), "submit", CID, "--job-id", "a b", "--size-mb", "2.0",
+        "--type", "file", "--node-id", "node", "--completed-at", "2025-10-28T10:30:00.000+00:00",
     ])  # fmt: skip
     assert str(caught.value) == (
         f"job a b with CID {CID} is not recorded: cannot write below {spool.folder}: No space left on device;"

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from encoder_pin_plugin.errors import InvalidSettings
-from encoder_pin_plugin.nodes.cid import shown
 from encoder_pin_plugin.settings.masking import shown_address
 
 DEFAULT_PORT = 5001
@@ -46,7 +45,7 @@ class NodeAddress:
     @property
     def on_this_machine(self) -> bool:
         """Loopback, or a unix socket. A tunnel that begins on loopback can't be told from a node there."""
-        return bool(self.unix_path) or _is_loopback(self.host)
+        return bool(self.unix_path) or is_loopback(self.host)
 
     @property
     def sends_in_clear(self) -> bool:
@@ -71,7 +70,7 @@ def parse_address(text: str) -> NodeAddress:
     return _from_url(f"http://{text}", text, port_needed=True)
 
 
-_PLAIN = re.compile(r"[!-~]+")
+_PLAIN = re.compile(r"[!-\[\]-~]+")
 _EXAMPLES = "write '/ip4/127.0.0.1/tcp/5001', 'http://node.example:5001' or 'https://node.example/prefix'"
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
@@ -102,10 +101,10 @@ def _fault_in_url(parts: SplitResult, port: int | None, *, port_needed: bool) ->
     if parts.username is not None or parts.password is not None:
         return "it holds a user or a password, which would end up in logs; give credentials by their own setting"
     if parts.scheme not in ("http", "https"):
-        return f"its scheme is {shown(parts.scheme, 20)}, and only http and https are spoken"
+        return f"its scheme is {parts.scheme[:20]!a}, and only http and https are spoken"
     if parts.query or parts.fragment:
         return "it has a query or a fragment"
-    if port == 0 or (port_needed and port is None):
+    if port == 0 or parts.netloc.endswith(":") or (port_needed and port is None):
         return "it names no port"
     return ""
 
@@ -116,7 +115,7 @@ def _prefix(path: str) -> str:
 
 
 def _host(host: str, text: str) -> str:
-    if not host or not (_is_number(host, 4) or _is_number(host, 6) or _HOST.fullmatch(host)):
+    if not (_is_number(host, 4) or _is_number(host, 6) or _is_name(host)):
         raise _refuse(text, "where its host should be is no host")
     return host
 
@@ -149,7 +148,12 @@ _FAMILIES = {
 def _fits(kind: str, host: str) -> bool:
     if kind in ("ip4", "ip6"):
         return _is_number(host, int(kind[2]))
-    return bool(_HOST.fullmatch(host))
+    return _is_name(host)
+
+
+def _is_name(host: str) -> bool:
+    """Whether it can be a name; what is all digits and dots is a number or a slip of the keyboard."""
+    return bool(_HOST.fullmatch(host)) and ".." not in host and not re.fullmatch(r"[0-9.]+", host)
 
 
 def _is_number(host: str, version: int) -> bool:
@@ -159,7 +163,8 @@ def _is_number(host: str, version: int) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or an IP address is this machine's own by its spelling; nothing is looked up."""
     try:
         number = ipaddress.ip_address(host)
     except ValueError:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder_pin_plugin.errors import InvalidSettings
-from encoder_pin_plugin.nodes.address import parse_address
+from encoder_pin_plugin.settings.address import parse_address
 
 READ = {
     "/ip4/127.0.0.1/tcp/5001": ("http", "127.0.0.1", 5001, ""),
