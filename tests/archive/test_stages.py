@@ -75,6 +75,7 @@ def test_whole_groups_start_at_once_and_so_many_at_a_time(bench: Bench) -> None:
     assert (bench.stage.running, bench.stage.busy, len(bench.stage.waiting)) == (True, True, 5)
     assert bench.start() == []
     bench.finish()
+    assert bench.stage._running == 1
     assert bench.start() == [list("ghi")]
     bench.finish(2)
     assert (bench.stage.running, bench.stage.busy) == (False, True)
@@ -91,6 +92,12 @@ def test_an_incomplete_group_waits_for_more_unless_it_is_the_last(bench: Bench) 
     assert bench.start(flush=True) == [["d"]]
     bench.finish(2)
     assert not bench.stage.busy
+
+
+def test_unless_it_is_told_otherwise_a_stage_starts_what_there_is(bench: Bench) -> None:
+    bench.add("a")
+    bench.stage.start()
+    assert bench.begun.get(timeout=20) == ["a"]
 
 
 def test_an_incomplete_group_does_not_wait_for_ever(bench: Bench) -> None:
@@ -122,6 +129,9 @@ def test_what_a_thread_raises_is_raised_where_the_stage_is_owned(bench: Bench) -
     with pytest.raises(KeyboardInterrupt):
         bench.finish()
     assert bench.stage._running == 1
+    with pytest.raises(KeyboardInterrupt):
+        bench.finish()
+    assert bench.stage._running == 0
     assert bench.done == []
 
 
