@@ -247,7 +247,7 @@ class Dispatch:
     def _release(self, pins: list[LazyPin]) -> None:
         try:
             if self._releaser is not None and self._supernode is not None:
-                self._releaser.release(pins, self._supernode)
+                self._releaser.release(pins)
         finally:
             self._releasing = False
 

@@ -21,7 +21,7 @@ from encoder_pin_plugin.errors import EncoderPinError, LedgerError, StorageError
 from encoder_pin_plugin.lazy.attempt import Attempts
 from encoder_pin_plugin.lazy.dispatch import Dispatch
 from encoder_pin_plugin.lazy.fallback import SETTLE, Fallbacks
-from encoder_pin_plugin.lazy.hold import Holder
+from encoder_pin_plugin.lazy.hold import holder_for
 from encoder_pin_plugin.lazy.intake import AT_ONCE, Intake
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.opening import OpenLedger
@@ -92,7 +92,7 @@ class Worker:
             settings, supernode, self._breaker, clock=clock, owner=self._presence.name, post=post,
             attempts=Attempts(supernode, settings, decisions, clock, post) if supernode else None,
             fallbacks=Fallbacks(settings, decisions, exclusion, alarms=self._alarms, post=post, settle=settle),
-            holder=Holder(local=local, exclusion=exclusion, needed=self._needed, post=post) if local else None,
+            holder=holder_for(settings, nodes, exclusion=exclusion, needed=self._needed, post=post),
         )  # fmt: skip
 
     def _needed(self, pin: LazyPin) -> bool:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.lazy import manual
-from encoder_pin_plugin.lazy.hold import Holder
+from encoder_pin_plugin.lazy.hold import Holder, holder_for
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.lazy.ports import Holds
+from encoder_pin_plugin.lazy.ports import Holds, Nodes, Released
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Whole
 from encoder_pin_plugin.nodes.exclusion import Exclusion
@@ -92,6 +94,44 @@ def test_what_another_open_job_needs_is_not_released(bench) -> None:
     _open_jobs(bench, "b", cid=first.job.cid)
     assert worker._needed(first)
     ledger.close()
+
+
+def _blind(cids: Sequence[str]) -> dict[str, Whole]:
+    """As a supernode answers that cannot look at its peers' blocks."""
+    return dict.fromkeys(cids, Whole(answer=Answer.UNKNOWN, detail="its peers' Kubo nodes are not known"))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "held"), [(True, "released"), (False, "ours")], ids=["a cluster", "a Kubo node that refuses"]
+)
+def test_a_supernode_that_cannot_tell_of_blocks_is_believed_where_it_counts_peers(
+    make_bench, cluster: bool, held: str
+) -> None:
+    options = {"use_cluster_for_pins": True, "ipfs_cluster_endpoint": "http://127.0.0.1:9094"} if cluster else {}
+    bench = make_bench(**options)
+    (pin,) = _open_jobs(bench, "a")
+    bench.supernode.up()
+    bench.supernode.whole = _blind
+    bench.local.pins[pin.job.cid] = PIN_NAME
+    bench.supernode.pins[pin.job.cid] = PIN_NAME
+    posted: list[Released] = []
+    holder = holder_for(
+        bench.settings,
+        Nodes(supernode=bench.supernode, local=bench.local),
+        exclusion=Exclusion(bench.settings.data_dir),
+        needed=lambda pin: False,
+        post=posted.append,
+    )
+    holder.release([pin])
+    assert posted.pop().done == {pin.key: False if cluster else None}, "the first of two looks"
+    assert pin.job.cid in bench.local.pins
+    holder.release([replace(pin, whole_at=1)])
+    assert posted.pop().done == {pin.key: True if held == "released" else None}
+    assert (pin.job.cid in bench.local.pins) is (held == "ours")
+    bench.supernode.pins.clear()
+    bench.local.pins[pin.job.cid] = PIN_NAME
+    holder.release([pin, replace(pin, key="again", whole_at=1)])
+    assert posted.pop().done == {pin.key: None, "again": None}, "it has lost the pin"
 
 
 def test_without_a_ledger_everything_is_needed(bench) -> None:

@@ -94,7 +94,7 @@ def test_what_the_disk_refuses_ends_with_exit_code_1_and_the_command_for_later(d
     desk.data.write_text("a file stands where the folder belongs")
     result = desk.run("submit", CIDS[0], "--job-id", "job 1")
     assert result.exit_code == 1
-    assert result.stderr.count(f"encoder-pin submit {CIDS[0]} --job-id 'job 1'") == 1
+    assert result.stderr.count(f"encoder-pin --data-dir {desk.data} submit {CIDS[0]} --job-id 'job 1'") == 1
 
 
 def test_a_blocked_recorder_is_said_and_not_taken_for_success(desk: Desk) -> None:
