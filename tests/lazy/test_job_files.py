@@ -190,7 +190,7 @@ def test_a_whole_file_left_in_tmp_by_a_killed_host_is_recovered(bench) -> None:
 def test_a_read_only_folder_raises_one_clear_error_that_says_how_to_submit_again(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the data folder belongs")
     spool = Spool(tmp_path / "data")
-    with pytest.raises(NotRecorded, match=r"encoder-pin submit .* --job-id 'a b'") as caught:
+    with pytest.raises(NotRecorded, match=r"encoder-pin --data-dir .* submit .* --job-id 'a b'") as caught:
         spool.record(CompletedJob(cid=CID, job_id="a b", size_mb=2))
     assert "--size-mb 2.0" in str(caught.value)
     assert str(tmp_path) in str(caught.value)
