@@ -14,13 +14,15 @@ import os
 import stat
 import threading
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder_pin_plugin.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+
+    from filelock import BaseFileLock
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -186,6 +188,16 @@ def read_note(path: Path) -> dict[str, Any]:
         if isinstance(content, dict):
             return content
     return {}
+
+
+def unlock(lock: BaseFileLock) -> None:
+    """Release a lock, also where the system refuses that the first time, as a network file system may: filelock then
+    keeps it, and everybody would be locked out until this process ends. Raises StorageError at the second refusal."""
+    with storage_errors("unlock", Path(lock.lock_file)):
+        try:
+            lock.release()
+        except OSError:
+            lock.release()
 
 
 class SharedSync:

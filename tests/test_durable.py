@@ -4,6 +4,7 @@ nothing behind."""
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.errors import StorageError
@@ -280,3 +282,30 @@ def test_an_error_says_what_was_done_where_and_what_to_do(tmp_path: Path) -> Non
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert durable.advice(OSError("nothing more is known")) == "check the path and the disk"
     assert durable.advice(OSError(errno.EBADF, "bad")) == "check the path and the disk"
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_a_lock_is_let_go_where_the_system_refuses_that_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    real, left = fcntl.flock, [refusals]
+
+    def flock(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_UN and left[0]:
+            left[0] -= 1
+            failing(errno.ENOLCK)()
+        real(descriptor, operation)
+
+    lock = FileLock(tmp_path / "a.lock", fallback_to_soft=False, thread_local=False)
+    lock.acquire()
+    monkeypatch.setattr(fcntl, "flock", flock)
+    if refusals == 2:
+        with pytest.raises(StorageError, match=f"cannot unlock {tmp_path}/a.lock"):
+            durable.unlock(lock)
+    else:
+        durable.unlock(lock)
+        assert not lock.is_locked
+    monkeypatch.undo()
+    lock.release()
+    with FileLock(tmp_path / "a.lock", timeout=0, fallback_to_soft=False):
+        pass

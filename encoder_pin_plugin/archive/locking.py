@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from encoder_pin_plugin.durable import make_file, make_folder, storage_errors
+from encoder_pin_plugin.durable import make_file, make_folder, storage_errors, unlock
 from encoder_pin_plugin.errors import LockBusy
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ArchiveLock:
             try:
                 yield
             finally:
-                lock.release()
+                unlock(lock)
         finally:
             self._mutex.release()
 

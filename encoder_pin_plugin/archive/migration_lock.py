@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from encoder_pin_plugin.archive.record import utc_text
-from encoder_pin_plugin.durable import FILE_MODE, make_folder, read_note, replace_file, storage_errors
+from encoder_pin_plugin.durable import FILE_MODE, make_folder, read_note, replace_file, storage_errors, unlock
 from encoder_pin_plugin.errors import LockBusy
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterato
         _sign(data_dir, doing)
         yield
     finally:
-        lock.release()
+        unlock(lock)
 
 
 def _sign(data_dir: Path, doing: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from encoder_pin_plugin import durable
+from encoder_pin_plugin.errors import StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ class Presence:
         try:
             os.utime(self._folder / self.name)
         except FileNotFoundError:
-            self._lock.release()
+            durable.unlock(self._lock)
             self.begin()
         except OSError:
             return  # the lock says the same
@@ -52,7 +53,8 @@ class Presence:
         """Leave."""
         with suppress(OSError):
             (self._folder / self.name).unlink(missing_ok=True)
-        self._lock.release()
+        with suppress(StorageError):  # it ends with this process
+            durable.unlock(self._lock)
 
     def dead(self, names: set[str]) -> set[str]:
         """Those of `names` whose worker is gone."""
@@ -95,7 +97,7 @@ def _alive(path: Path, *, tidy: bool = False) -> bool:
     if tidy:
         with suppress(OSError):
             path.unlink()
-    lock.release()
+    durable.unlock(lock)
     return False
 
 

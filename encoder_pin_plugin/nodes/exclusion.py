@@ -62,4 +62,4 @@ class Exclusion:
         try:
             yield
         finally:
-            lock.release()
+            durable.unlock(lock)
