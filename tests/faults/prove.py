@@ -50,7 +50,7 @@ RIGS: dict[str, Rig] = {
     "system call errors": Rig(module="syscall_errors", small=100, full=1_500),
     "one file gone": Rig(module="one_file_gone", small=120, full=1_000),
     "lies": Rig(module="lies", small=300, full=100_000),
-    "many at once": Rig(module="many", small=2_048, full=100_000),
+    "many at once": Rig(module="many", small=2_048, full=100_096),
     "time": Rig(module="time_rig", small=160, full=10_000),
     "plugins from hell": Rig(module="hell", small=31, full=155),
     "alternatives": Rig(module="rivals", small=20, full=200),

@@ -85,9 +85,12 @@ def finish(name: str, root: str) -> None:
 
 
 def prepare(name: str, root: str) -> None:
-    """Make a scenario's folder."""
+    """Make a scenario's folder, its nodes too: an error while a fake one is made would be the rig's own."""
     single_threaded()
-    SCENARIOS[name].prepare(place_at(root))
+    place = place_at(root)
+    for node in (place.local, place.supernode, place.target):
+        FolderNode(node)
+    SCENARIOS[name].prepare(place)
 
 
 def act(name: str, root: str) -> None:
