@@ -16,6 +16,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -96,10 +97,23 @@ def prove_all(counts: dict[str, int], seed: int, *, jobs: int) -> list[Outcome]:
 def _prove_apart(name: str, count: int, seed: int) -> Outcome:
     """In a process of its own: no rig sees what another does to its process, or suffers its end."""
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=spawn, initializer=_end_with_the_parent) as process:
             return process.submit(prove, name, count, seed).result()
     except BrokenProcessPool as error:
         return Outcome(row=RigReport(fault=name, tried=0), seconds=0.0, failed=repr(error))
+
+
+def _end_with_the_parent() -> None:
+    """No rig goes on when `make prove` was killed: nobody would hear of it, and it takes both processors."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def prove(name: str, count: int, seed: int) -> Outcome:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.faults import prove
-from tests.faults.rig import Missing, RigReport
+from tests.faults.rig import ROOT, Missing, RigReport
 
 
 def _plain_rig(monkeypatch: pytest.MonkeyPatch, result: RigReport | Exception) -> prove.Outcome:
@@ -54,3 +57,12 @@ def test_rigs_side_by_side_stand_in_the_order_they_were_asked_for() -> None:
     outcomes = prove.prove_all({"simulation": 1, "fuzz": 50}, 7, jobs=2)
     assert [outcome.failed or outcome.left_out for outcome in outcomes] == ["", ""]
     assert [outcome.row.fault.split()[0] for outcome in outcomes] == ["simulated", "mutated"]
+
+
+def test_a_rig_ends_with_the_run_that_it_belongs_to(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.faults.prove", "--only", "simulation", "--out", str(tmp_path / "table")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        assert run.stdout is not None
+        assert any("simulation:" in line for line in run.stdout), "the rig is at work"
+        run.kill()
+        run.stdout.read()  # comes to its end when the rig, which writes there too, has ended
