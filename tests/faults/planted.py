@@ -128,8 +128,8 @@ def _lease_not_checked() -> None:
 class _NoLock:
     """Had by everybody at once."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        """As a filelock's."""
+    def __init__(self, path: object, **_: Any) -> None:
+        self.lock_file = str(path)
 
     def acquire(self) -> None:
         """Had."""
