@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 Said = list[tuple[str, ...]]
 
@@ -31,6 +32,15 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Said:
     for name in real:
         monkeypatch.setattr(os, name, note(name))
     return calls
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged, a text for each record."""
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{level} {message}")
+    yield lines
+    logger.remove(sink)
 
 
 @pytest.fixture

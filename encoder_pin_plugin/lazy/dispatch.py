@@ -225,12 +225,13 @@ class Dispatch:
 
     def claim_releases(self, ledger: Ledger) -> None:
         """Have held CIDs released that no job needs any more: only from a ledger that agrees with the job files."""
-        if self._releaser is None or self._supernode is None or self._breaker.is_open or self._releasing:
+        releaser = self._releaser
+        if releaser is None or self._supernode is None or self._breaker.is_open or self._releasing:
             return
         pins = ledger.releases(self._clock.wall(), limit=16, again=RELEASE_AGAIN)
         if pins:
             self._releasing = True
-            self._beside(lambda: self._release(pins))
+            self._beside(lambda: self._release(releaser, pins))
 
     def _claim_sample(self, ledger: Ledger) -> None:
         task = self._sample.task(ledger) if self._sample and not self._breaker.is_open else None
@@ -244,10 +245,9 @@ class Dispatch:
         except RuntimeError:
             task()
 
-    def _release(self, pins: list[LazyPin]) -> None:
+    def _release(self, releaser: Holder, pins: list[LazyPin]) -> None:
         try:
-            if self._releaser is not None and self._supernode is not None:
-                self._releaser.release(pins)
+            releaser.release(pins)
         finally:
             self._releasing = False
 

@@ -121,9 +121,8 @@ class _Auditing:
         from encoder_pin_plugin.nodes.targets import open_node
         from encoder_pin_plugin.operate.migrate_parts import Wanted, credentials
 
-        enough = bool(self._settings.pinned_is_enough & {"*", url.rstrip("/"), url.partition("+")[2].rstrip("/")})
         node = open_node(url, credentials(Wanted(to=url), self._settings))
-        return node, rule_for(url, pinned_is_enough=enough).whole
+        return node, rule_for(url, pinned_is_enough=self._settings.trusts_record_of(url)).whole
 
     def _some(self, keys: Keys) -> Keys:
         if self._sample is None or len(keys) <= self._sample:

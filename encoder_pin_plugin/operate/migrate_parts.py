@@ -91,9 +91,7 @@ def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings:
         retrieve = reader_of(target, gateway=wanted.gateway, limits=limits_of(settings))
     elif wanted.gateway:
         raise InvalidSettings("--gateway is read from for --proof retrieved alone: add that, or leave --gateway out")
-    trusted = settings.pinned_is_enough
-    enough = "*" in trusted or bool(trusted & {wanted.to.rstrip("/"), wanted.to.partition("+")[2].rstrip("/")})
-    rule = rule_for(wanted.to, pinned_is_enough=enough)
+    rule = rule_for(wanted.to, pinned_is_enough=settings.trusts_record_of(wanted.to))
     return Witness(node=target, rule=rule, sync=SharedSync(), copy=local, retrieve=retrieve)
 
 

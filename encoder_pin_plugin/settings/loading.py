@@ -89,6 +89,11 @@ class Settings:
         """Whether nothing says where the supernode is: jobs are recorded, but nobody can pin them lazily."""
         return not self.use_cluster_for_pins and self.threespeak_ipfs_endpoint is None
 
+    def trusts_record_of(self, target: str) -> bool:
+        """Whether PINNED_IS_ENOUGH names a target (`KIND+URL`), by all of it or by its URL."""
+        names = {"*", target.rstrip("/"), target.partition("+")[2].rstrip("/")}
+        return bool(self.pinned_is_enough & names)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SettingSource:

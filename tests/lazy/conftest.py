@@ -12,7 +12,6 @@ from typing import Any
 
 import pluggy
 import pytest
-from loguru import logger
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_hookspecs.specs import EncoderSpecs
@@ -173,11 +172,3 @@ def spool(tmp_path: Path) -> Spool:
     spool = Spool(tmp_path / "data")
     spool.create()
     return spool
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-    sink = logger.add(lines.append, format="{level} {message}")
-    yield lines
-    logger.remove(sink)
