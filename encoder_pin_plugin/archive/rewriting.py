@@ -73,18 +73,22 @@ def rewrite(file: LineFile, lock: ArchiveLock, make_sieve: Callable[[int], S]) -
 
 def sweep(path: Path) -> int:
     """Remove what killed rewrites of `path` left behind, and how many files that were. Raises OSError."""
-    swept = 0
-    for temporary in path.parent.glob(f".{path.name}.*.tmp"):
+    return sum(_sweep(temporary) for temporary in path.parent.glob(f".{path.name}.*.tmp"))
+
+
+def _sweep(temporary: Path) -> bool:
+    try:
         descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            temporary.unlink()
-            swept += 1
-        except BlockingIOError:
-            pass  # its rewrite is alive
-        finally:
-            os.close(descriptor)
-    return swept
+    except FileNotFoundError:
+        return False  # its rewrite has ended, or another process sweeps
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        temporary.unlink()
+    except (BlockingIOError, FileNotFoundError):
+        return False  # its rewrite is alive, or another process was quicker
+    finally:
+        os.close(descriptor)
+    return True
 
 
 class _Copy:
@@ -138,17 +142,28 @@ def _replace(path: Path, temporary: Path, copy: _Copy) -> None:
 @contextmanager
 def _temporary(path: Path, model: int) -> Iterator[tuple[Path, int]]:
     """A new file beside `path` with the mode and owner of `model`; gone afterwards unless it was moved. It is locked
-    while it is in use, so that `sweep` can tell."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    while it is in use, so that `sweep` can tell; one that was swept before that is made once more."""
+    for _ in range(_TRIES):
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        try:
+            if _locked_in_time(temporary, descriptor):
+                _take_after(descriptor, model)
+                yield temporary, descriptor
+                return
+        finally:
+            os.close(descriptor)
+            with suppress(OSError):
+                temporary.unlink()
+    raise ArchiveError(f"another process removes our temporary files in {path.parent}: is something tidying there?")
+
+
+def _locked_in_time(temporary: Path, descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _take_after(descriptor, model)
-        yield temporary, descriptor
-    finally:
-        os.close(descriptor)
-        with suppress(OSError):
-            temporary.unlink()
+    except BlockingIOError:
+        return False  # it is being swept
+    return names(temporary, descriptor)
 
 
 def _take_after(descriptor: int, model: int) -> None:

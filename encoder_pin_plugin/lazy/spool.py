@@ -171,7 +171,7 @@ class Spool:
         except InvalidJobFile as error:
             logger.warning("removed {}, which a killed process left half-written: {}", path, error)
             with durable.storage_errors("remove", path):
-                path.unlink()
+                path.unlink(missing_ok=True)
             return
         with durable.storage_errors("recover", path):
             durable.move(path, self.new / submission.name)

@@ -271,6 +271,57 @@ def test_what_killed_rewrites_left_is_swept_and_counted(file: LineFile, tmp_path
     (tmp_path / ".lines.1").unlink()
 
 
+@pytest.mark.parametrize("call", ["open", "flock"])
+def test_what_another_process_sweeps_first_is_not_missed(
+    file: LineFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Two workers that start together tidy the same folder: each finds what the other is about to remove."""
+    left = tmp_path / ".lines.1.00.tmp"
+    left.touch()
+    where = os if call == "open" else fcntl
+    real = getattr(where, call)
+
+    def late(*arguments: object) -> object:
+        left.unlink(missing_ok=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(where, call, late)
+    assert sweep(file.path) == 0
+
+
+@pytest.mark.parametrize("still_held", [False, True])
+def test_a_temporary_file_swept_before_it_is_locked_is_made_once_more(
+    file: LineFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, still_held: bool
+) -> None:
+    real, swept = fcntl.flock, list[Path]()
+
+    def late(descriptor: int, operation: int) -> None:
+        if not swept:
+            swept.extend(tmp_path.glob(".lines.*.tmp"))
+            swept[0].unlink()
+            if still_held:
+                raise BlockingIOError
+        real(descriptor, operation)
+
+    model = os.open(file.path, os.O_RDONLY)
+    monkeypatch.setattr(fcntl, "flock", late)
+    with rewriting._temporary(file.path, model) as (path, descriptor):
+        assert path.stat().st_ino == os.fstat(descriptor).st_ino
+        assert [path] != swept
+    os.close(model)
+    assert names_in(tmp_path) == ["lines"]
+
+
+def test_who_tidies_away_every_temporary_file_is_named(
+    file: LineFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewriting, "names", lambda path, descriptor: False)
+    model = os.open(file.path, os.O_RDONLY)
+    with pytest.raises(ArchiveError, match="another process removes"), rewriting._temporary(file.path, model):
+        pass
+    os.close(model)
+
+
 @pytest.mark.timeout(20)
 def test_sweeping_neither_follows_a_link_nor_waits_for_a_pipe(file: LineFile, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".lines.1.00.tmp")
