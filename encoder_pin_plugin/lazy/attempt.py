@@ -19,6 +19,7 @@ from loguru import logger
 from encoder_hookspecs.events import GiveUp, LazyPinAttempt, LazyPinSuccess, Proof, Reason, RetryIn
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.lazy import retry
+from encoder_pin_plugin.lazy.listing import Listing
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
 from encoder_pin_plugin.lazy.ports import Outcome
 from encoder_pin_plugin.nodes.base import Answer, Limits, Told
@@ -65,12 +66,13 @@ class Attempts:
         self._slots = threading.BoundedSemaphore(settings.lazy_pin_concurrency)
         self._claims: queue.SimpleQueue[_Claim] = queue.SimpleQueue()
         self._prover: threading.Thread | None = None
+        self._listing = Listing(node, clock)
 
     def run(self, pin: LazyPin) -> None:
         """Make one attempt, in a thread of the pool; its outcome is posted, now or by the prover."""
         began = self._clock.steady()
         try:
-            self._pin(pin.job.cid)
+            self._pin(pin)
         except NodeError as error:
             self._failed(pin, began, error)
         except Exception as error:  # noqa: BLE001 - whatever an adapter does, the job must go on
@@ -80,13 +82,21 @@ class Attempts:
             self._claims.put(_Claim(pin=pin, began=began))
             self._have_proved()
 
-    def _pin(self, cid: str) -> None:
+    def _pin(self, pin: LazyPin) -> None:
+        cid = pin.job.cid
+        if not (self._listing.lacks(pin) or self._lacks(cid)):
+            return
+        with self._slots:
+            self._node.pin(cid, limits=self._limits)
+        self._listing.has(cid)
+
+    def _lacks(self, cid: str) -> bool:
         told = self._node.pinned([cid])[cid]
         if told.answer is Answer.UNKNOWN:
             raise NodeError(told.detail, told.reason or Reason.NODE_ERROR)
         if not told.yes:
-            with self._slots:
-                self._node.pin(cid, limits=self._limits)
+            self._listing.answered_no()
+        return not told.yes
 
     def _have_proved(self) -> None:
         """See to it that the claims are proved: by the prover, or by this thread where there can be none."""

@@ -41,6 +41,11 @@ def _pin_ls(talk: Talk) -> None:
             return talk.error(f"path '{arg}' is not pinned")
         name = pins[cid] if talk.call.options.get("names") == "true" else ""
         keys[cid] = {"Type": talk.node.types.get(cid, "recursive"), "Name": name}
+    if talk.call.options.get("stream") == "true":
+        talk.start_stream()
+        for cid, row in keys.items():
+            talk.item({"Cid": cid} | {key: value for key, value in row.items() if value})
+        return talk.end()
     return talk.json({"Keys": keys})
 
 

@@ -18,6 +18,7 @@ from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits
 from encoder_pin_plugin.nodes.cid import parse_cid
 from encoder_pin_plugin.nodes.kubo import EMPTY_DIRECTORY, KuboNode
+from encoder_pin_plugin.nodes.kubo_listing import every_pin
 from examples.nodes import KUBO_VERSION, OLD_KUBO_VERSION, KuboDaemon
 from tests.fakes.kubo_honest import Content
 from tests.fakes.kubo_node import FakeKubo
@@ -98,6 +99,7 @@ def test_a_hundred_pins_are_asked_about_in_one_call(node: KuboNode, daemon: Kubo
         node.unpin(cid)
     answers = [told.answer for told in node.pinned(cids).values()]
     assert answers == [Answer.NO if number % 7 == 0 else Answer.YES for number in range(100)]
+    assert every_pin(node, at_most=1000, seconds=60) == daemon.pins()
 
 
 def test_an_indirect_pin_and_a_twin_are_no_pins_of_the_cid(node: KuboNode, daemon: KuboDaemon) -> None:
@@ -205,6 +207,7 @@ CALLS = [
     "pin/ls?type=recursive&names=true&arg={whole}",
     "pin/ls?type=recursive&arg={absent}",
     "pin/ls?type=recursive&arg={whole}&arg={absent}",
+    "pin/ls?type=recursive&stream=true&arg={whole}",
     "pin/rm?arg={absent}",
     "pin/add?arg={whole}",
     "pin/add?arg={whole}&progress=true",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pluggy
 import pytest
@@ -12,12 +13,15 @@ import pytest
 from encoder_hookspecs.events import CompletedJob
 from encoder_hookspecs.specs import EncoderSpecs
 from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.lazy import listing
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin, State
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+from encoder_pin_plugin.nodes.base import Answer, Told
+from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
-from examples.nodes import ClusterPeer, KuboDaemon, make_dag
+from examples.nodes import KUBO_VERSION, OLD_KUBO_VERSION, ClusterPeer, KuboDaemon, make_dag
 
 pytestmark = pytest.mark.real
 
@@ -120,6 +124,54 @@ def test_an_old_supernode_serves_as_well(make_kubo, make_encoder) -> None:
     encoder.complete(cid)
     assert encoder.drain() == 0
     assert cid in supernode.pins()
+
+
+@pytest.mark.parametrize("version", [KUBO_VERSION, OLD_KUBO_VERSION])
+def test_after_many_new_jobs_the_supernode_is_listed_and_what_it_has_is_left_alone(
+    make_kubo, make_encoder, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(listing, "ENOUGH", 20)
+    local, supernode = make_kubo(), make_kubo(version=version)
+    supernode.connect(local)
+    cids = [local.add_files({"n": str(number).encode()}) for number in range(120)]
+    supernode.add_files({"n": b"119"})
+    encoder = make_encoder(local, supernode)
+    for number, cid in enumerate(cids):
+        encoder.complete(cid, f"job-{number}")
+    asked, pinned = _asked_in_vain(monkeypatch, supernode), _pinned(monkeypatch, supernode)
+    assert encoder.drain() == 0
+    assert supernode.pins() >= set(cids)
+    assert sorted(pinned) == sorted(cids[:-1])
+    assert 20 <= len(asked) < 100
+
+
+def _asked_in_vain(monkeypatch: pytest.MonkeyPatch, daemon: KuboDaemon) -> list[str]:
+    """The CIDs about which a node is asked from here on, and which it has not."""
+    noes: list[str] = []
+    ask = KuboNode.pinned
+
+    def listen(node: KuboNode, cids: Sequence[str], **options: Any) -> Mapping[str, Told]:
+        told = ask(node, cids, **options)
+        if node.address == daemon.api_url:
+            noes.extend(cid for cid in cids if told[cid].answer is Answer.NO)
+        return told
+
+    monkeypatch.setattr(KuboNode, "pinned", listen)
+    return noes
+
+
+def _pinned(monkeypatch: pytest.MonkeyPatch, daemon: KuboDaemon) -> list[str]:
+    """The CIDs that a node is asked to pin from here on."""
+    asked: list[str] = []
+    pin = KuboNode.pin
+
+    def listen(node: KuboNode, cid: str, **options: Any) -> None:
+        if node.address == daemon.api_url:
+            asked.append(cid)
+        pin(node, cid, **options)
+
+    monkeypatch.setattr(KuboNode, "pin", listen)
+    return asked
 
 
 def test_a_frozen_supernode_costs_an_attempt_and_no_job(make_kubo, make_encoder) -> None:
