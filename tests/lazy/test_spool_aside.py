@@ -141,6 +141,21 @@ def test_what_cannot_be_seen_to_stays_and_the_next_one_is_seen_to(
     assert [line for line in log if line.startswith(f"WARNING cannot recover {whole}: ")]
 
 
+def test_a_torn_file_that_another_worker_removes_first_is_no_trouble(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    left_behind(spool, "a", b"torn")
+    real = os.unlink
+
+    def late(path: Path) -> None:
+        real(path)
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", late)
+    spool.recover_unfinished()
+    assert not [line for line in log if "cannot remove" in line]
+
+
 def test_a_file_that_goes_while_it_is_looked_at_is_no_harm(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     left_behind(spool, "a", b"torn")
     real = os.scandir

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,3 +76,12 @@ def test_half_a_listing_is_an_error(fake: FakeKubo, node: KuboNode, lie: str, re
     with pytest.raises(NodeError) as caught:
         every(node)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("row", ['{"Cid":"bafy"}', '{"Type":"recursive"}', '{"Cid":1,"Type":"recursive"}', "7"])
+def test_a_row_that_is_no_pin_is_said_to_be_no_node_s_answer(
+    node: KuboNode, monkeypatch: pytest.MonkeyPatch, row: str
+) -> None:
+    monkeypatch.setattr(node.wire, "stream", lambda *_, **__: (item for item in [json.loads(row)]))
+    with pytest.raises(NodeError, match=re.escape(f"{node.address} pin/ls of everything: not a Kubo node's answer")):
+        every(node)
