@@ -107,7 +107,7 @@ class Holder:
         """Take one step towards unpinning each held CID; the results are posted together, to be written at once."""
         done: dict[str, bool | None] = {}
         try:
-            done |= self._proved([pin for pin in pins if pin.whole_at is None])
+            done = self._proved([pin for pin in pins if pin.whole_at is None])
             for pin in pins:
                 if pin.whole_at is not None:
                     done[pin.key] = self._tried_release(pin)
@@ -120,7 +120,7 @@ class Holder:
             proved = self._enough([pin.job.cid for pin in pins]) if pins else set()
         except EncoderPinError as error:
             logger.debug("releases nothing for now: {}", error)
-            return dict.fromkeys((pin.key for pin in pins), None)
+            return dict.fromkeys(pin.key for pin in pins)
         return {pin.key: False if pin.job.cid in proved else None for pin in pins}
 
     def _enough(self, cids: Sequence[str], *, again: bool = False) -> set[str]:

@@ -6,6 +6,7 @@ open job, an open row without a file gets its file back.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -42,12 +43,13 @@ class Intake:
         self._spool = spool
         self._alarms = alarms
         self._clock = clock
-        self._doubtful: dict[str, float] = {}
-        self._stuck: set[str] = set()
+        self._doubtful: dict[Path, float] = {}
+        self._stuck: set[Path] = set()
         self._agreed: Ledger | None = None
 
     def take_in(self, ledger: Ledger) -> list[Submission]:
         """Index what arrived in `new/`; returns it. Raises StorageError, LedgerError."""
+        self._forget_gone()
         taken: list[tuple[Path, Submission]] = []
         for path in self._spool.arrivals(5 * AT_ONCE + len(self._stuck)):  # some may be there that cannot be taken
             submission = self._read(path)
@@ -62,7 +64,7 @@ class Intake:
 
     def waiting(self) -> bool:
         """Whether a file waits in `new/` that may still be taken in. Raises StorageError."""
-        return any(path.name not in self._stuck for path in self._spool.arrivals(len(self._stuck) + 1))
+        return any(path not in self._stuck for path in self._spool.arrivals(len(self._stuck) + 1))
 
     def sweep(self, ledger: Ledger) -> None:
         """Unlink the files of finished jobs. Raises StorageError, LedgerError."""
@@ -144,20 +146,25 @@ class Intake:
             self._leave(path, error)
             return None
         except InvalidJobFile as error:
-            if self._clock.steady() - self._doubtful.setdefault(path.name, self._clock.steady()) >= grace:
+            if self._clock.steady() - self._doubtful.setdefault(path, self._clock.steady()) >= grace:
                 self._reject(path, str(error))
             return None
         self._taken(path)
         return submission
 
+    def _forget_gone(self) -> None:
+        """What somebody else took or removed may come again under its name, and is another file then."""
+        for path in [it for it in {*self._doubtful, *self._stuck} if not os.path.lexists(it)]:
+            self._taken(path)
+
     def _taken(self, path: Path) -> None:
-        self._doubtful.pop(path.name, None)
-        self._stuck.discard(path.name)
+        self._doubtful.pop(path, None)
+        self._stuck.discard(path)
         self._alarms.end(f"stuck {path.name}", f"the job file {path} is dealt with")
 
     def _leave(self, path: Path, error: StorageError) -> None:
         """A file that can be neither read nor set aside holds up no other."""
-        self._stuck.add(path.name)
+        self._stuck.add(path)
         self._alarms.begin(f"stuck {path.name}", f"{error}; it is left in its place and tried again")
 
     def _reject(self, path: Path, why: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from encoder_pin_plugin.errors import LedgerError
+from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.ledger import Ledger
 
@@ -63,6 +63,6 @@ class OpenLedger:
             raise LedgerError(f"the ledger {self.path} cannot be used: {error}") from error
         try:
             schema.set_aside(self.path, self._file, str(error))
-        except OSError as refused:
-            text = f"the ledger {self.path} is damaged ({error}), and cannot be set aside: {refused}"
+        except StorageError as refused:
+            text = f"the ledger {self.path} is damaged ({error}); {refused}"
             raise LedgerError(text) from refused

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.errors import StorageError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FRESH = 60.0
 """Seconds for which a touched file speaks for a live worker."""
+
+PATIENCE = 5.0
+"""Seconds to wait for one's own lock."""
 
 
 class Presence:
@@ -37,7 +40,7 @@ class Presence:
         with durable.storage_errors("create", self._folder / self.name):
             durable.make_folder(self._folder)
             durable.make_file(self._folder / self.name)
-            self._lock.acquire(timeout=5)  # who looks whether we live holds it for an instant
+            self._lock.acquire(timeout=PATIENCE)  # who looks whether we live holds it for an instant
 
     def touch(self) -> None:
         """Show that the worker's loop turns; where somebody has deleted the file, there is a new one."""
@@ -52,7 +55,7 @@ class Presence:
     def end(self) -> None:
         """Leave."""
         with suppress(OSError):
-            (self._folder / self.name).unlink(missing_ok=True)
+            (self._folder / self.name).unlink()
         with suppress(StorageError):  # it ends with this process
             durable.unlock(self._lock)
 
@@ -90,10 +93,8 @@ def _alive(path: Path, *, tidy: bool = False) -> bool:
     lock = _lock(path)
     try:
         lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return True  # unknown is not dead
+    except OSError:  # Timeout is one: somebody holds it
+        return True  # and unknown is not dead
     if tidy:
         with suppress(OSError):
             path.unlink()

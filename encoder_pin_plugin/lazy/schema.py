@@ -78,6 +78,9 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 
 _OURS = {statement for statement in map(str.strip, _SCHEMA.split(";")) if statement.startswith("CREATE TABLE")}
 
+PATIENCE = 30.0
+"""Seconds to wait for another worker that sets a damaged ledger aside."""
+
 QUICK_TO_READ = 16 * 2**20
 """Bytes up to which a ledger is read whole at each start: some 20,000 jobs, a quarter of a second."""
 
@@ -109,7 +112,7 @@ def connect(path: Path, *, busy_timeout: float = 5.0) -> tuple[sqlite3.Connectio
             new = _create(connection, path)
     except sqlite3.OperationalError as error:
         connection.close()
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:  # "unsupported file format"
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # "unsupported file format"
             raise sqlite3.DatabaseError(f"it is no ledger any more: {error}") from error
         raise
     except BaseException:
@@ -188,17 +191,30 @@ def set_aside(path: Path, file: File | None, why: str) -> Path | None:
 
     Returns:
         Where the damaged file now is, None if another process was quicker.
+
+    Raises:
+        StorageError: it stays where it is.
     """
-    durable.make_file(path.with_name(f"{path.name}.lock"))
-    with FileLock(f"{path}.lock", timeout=30, mode=durable.FILE_MODE, fallback_to_soft=False):
-        if file is None or file_at(path) != file:
-            return None
-        corpse = path.with_name(f"{path.name}.damaged-{time.time_ns() // 10**6}")
-        for suffix in ("-journal", "-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(corpse.with_name(corpse.name + suffix))
-        durable.fsync_folder(path.parent)
-    logger.error("the ledger {} is damaged ({}): set aside as {}, and rebuilt from the job files", path, why, corpse)
+    lock = path.with_name(f"{path.name}.lock")
+    with durable.storage_errors("set aside the ledger", path):
+        durable.make_file(lock)
+        with FileLock(lock, timeout=PATIENCE, fallback_to_soft=False):
+            corpse = _moved_aside(path, file)
+    if corpse is not None:
+        logger.error(
+            "the ledger {} is damaged ({}): set aside as {}, and rebuilt from the job files", path, why, corpse
+        )
+    return corpse
+
+
+def _moved_aside(path: Path, file: File | None) -> Path | None:
+    if file is None or file_at(path) != file:
+        return None
+    corpse = path.with_name(f"{path.name}.damaged-{time.time_ns() // 10**6}")
+    for suffix in ("-journal", "-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(corpse.with_name(corpse.name + suffix))
+    durable.fsync_folder(path.parent)
     return corpse
 
 
@@ -237,17 +253,12 @@ def _create(connection: sqlite3.Connection, path: Path) -> bool:
         raise LedgerError(f"the ledger {path} is of version {version}, written by a newer release: upgrade this one")
     if version == VERSION:
         return False
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        new = connection.execute("PRAGMA user_version").fetchone()[0] == 0
-        if new:
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
+    connection.execute("BEGIN IMMEDIATE")  # where this fails, the connection is closed, and nothing of it stays
+    new = connection.execute("PRAGMA user_version").fetchone()[0] == 0
+    if new:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute("COMMIT")
     return bool(new)

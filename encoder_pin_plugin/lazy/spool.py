@@ -217,9 +217,7 @@ class Spool:
     @staticmethod
     def _names(folder: Path, limit: int | None) -> Iterator[str]:
         with durable.storage_errors("list", folder), suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in islice(entries, limit):
-                if not entry.name.startswith("."):
-                    yield entry.name
+            yield from islice((entry.name for entry in entries if not entry.name.startswith(".")), limit)
 
 
 def _submit_command(job: CompletedJob, data_dir: Path) -> str:

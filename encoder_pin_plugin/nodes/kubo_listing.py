@@ -48,7 +48,7 @@ def _recursive(node: KuboNode, seconds: float) -> Generator[str, None, None]:
     rows = node.wire.stream(
         "pin/ls of everything",
         lambda kubo: kubo._client.request(  # noqa: SLF001 - the library's own call cannot stream
-            "pin/ls", (), opts={"type": "recursive", "stream": "true"}, decoder="json", stream=True
+            "pin/ls", opts={"type": "recursive", "stream": "true"}, decoder="json", stream=True
         ),
         seconds=seconds,
         silence=seconds,

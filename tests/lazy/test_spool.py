@@ -95,6 +95,8 @@ def test_arrivals_are_those_without_a_dot_up_to_a_limit(spool: Spool) -> None:
     for path in spool.arrivals(99):
         path.rename(spool.new / f".{path.name}")
     assert spool.arrivals(99) == []
+    (spool.new / "job").touch()
+    assert spool.arrivals(1) == [spool.new / "job"], "what is hidden takes nobody's place"
 
 
 def test_lists_are_empty_where_there_is_no_folder(tmp_path: Path) -> None:

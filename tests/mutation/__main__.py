@@ -111,7 +111,8 @@ def _break_sql(folder: Path, tests: list[str]) -> None:
 
 def _prepare(folder: Path, module: str, tests: list[str]) -> None:
     """A folder that looks like the checkout, with mutmut's settings for one module."""
-    (folder / "mutants").mkdir(parents=True, exist_ok=True)  # Python forgets a path entry that is not there at start
+    # Python forgets a path entry that is not there at start
+    (folder / "mutants" / "hookspecs").mkdir(parents=True, exist_ok=True)
     for name in LINKED:
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(ROOT / name)

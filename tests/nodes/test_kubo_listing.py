@@ -73,7 +73,7 @@ def test_a_listing_that_takes_too_long_is_none(fake: FakeKubo, node: KuboNode, l
 )  # fmt: skip
 def test_half_a_listing_is_an_error(fake: FakeKubo, node: KuboNode, lie: str, reason: Reason) -> None:
     fake.lie(lie, only={"pin/ls"})
-    with pytest.raises(NodeError) as caught:
+    with pytest.raises(NodeError, match="pin/ls of everything") as caught:
         every(node)
     assert caught.value.reason is reason
 
