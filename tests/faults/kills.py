@@ -91,8 +91,9 @@ def _act(server: ForkServer, dice: random.Random, slots: list[_Slot], slot: _Slo
         os.kill(slot.child.pid, signal.SIGSTOP)
         slot.frozen, slot.until = True, time.monotonic() + dice.uniform(0.05, 0.4)
         return 0
-    if slot.child.kill() != -signal.SIGKILL:
-        raise RuntimeError(f"{slot.call} ended by itself: see {server.log}")
+    if (status := slot.child.kill()) != -signal.SIGKILL:
+        who = f"{slot.call}, child {slot.child.pid}"
+        raise RuntimeError(f"{who}, ended by itself with {status}: {server.last_words()}")
     slots[slots.index(slot)] = _begin(server, dice, slot.call, **slot.arguments)
     return 1
 

@@ -48,7 +48,7 @@ def run(seed: int, count: int, say: Say) -> RigReport:
         reader.kill()
         failed = [writer.wait() for writer in writers if writer.wait() != 0]
         verdict = look(place)
-        verdict.torn += [f"a writer ended with {status}: see {server.log}" for status in failed]
+        verdict.torn += [f"a writer ended with {status}: {server.last_words()}" for status in failed]
         if verdict.acknowledged < share * PROCESSES * WRITERS:
             verdict.lost.append(f"only {verdict.acknowledged} of {share * PROCESSES * WRITERS} were acknowledged")
         results.append((verdict, None))
