@@ -1,8 +1,13 @@
-"""What tests of every folder share: hearing what the disk is told, counting what stays open."""
+"""What tests of every folder share: hearing the log and what the disk is told, counting what stays open, and running.
+
+The log is imported here, where pytest already catches what is written. A conftest of a folder below is read while it
+does not: the log would keep the terminal's own stderr, and write over the dots whatever comes between two tests.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +64,34 @@ def open_files() -> Iterator[None]:
     before = set(_descriptors())
     yield
     assert set(_descriptors()) <= before
+
+
+@pytest.fixture
+def nothing_goes_on() -> Iterator[None]:
+    """Every thread and process that a test starts ends with it: what it logs would stand with another test."""
+    threads, children = set(threading.enumerate()), _children()
+    yield
+    deadline = time.monotonic() + 60
+    while left := _threads() - threads | _children() - children:
+        assert time.monotonic() < deadline, f"started by this test, and still there: {left}"
+        time.sleep(0.01)
+
+
+def _threads() -> set[object]:
+    """Those that run; a prover that is left without claims waits for ever, and says nothing."""
+    return {thread for thread in threading.enumerate() if thread.name != "lazy-pin-prover"}
+
+
+def _children() -> set[object]:
+    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in _read(path).split()}
+
+
+def _read(path: Path) -> str:
+    """What is in the file of a thread, which may have ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _descriptors() -> list[str]:

@@ -73,6 +73,7 @@ CREATE TABLE submission (
     closed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX submission_key ON submission (key);
+CREATE INDEX submission_closed ON submission (key, nonce) WHERE closed=1;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from encoder_pin_plugin.nodes.base import Answer, Told
-from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.nodes.sayings import said, word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -185,13 +185,6 @@ def _peer(peer: str, value: object) -> PeerPin:
         error=said(_text(says.get("error")), 160),
         attempts=_number(says.get("attempt_count")),
     )
-
-
-def word(text: str) -> str:
-    """A status as it stands; one that is not printable as it is, or has blanks at its ends, is quoted: it is no word of
-    the protocol."""
-    shown = said(text, 40)
-    return text if shown == text else repr(shown)
 
 
 def _text(value: object) -> str:

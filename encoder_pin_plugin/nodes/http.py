@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidSettings, NodeError
 from encoder_pin_plugin.nodes.http_reply import Reply, wait_while_busy
-from encoder_pin_plugin.nodes.kubo_errors import cause, said
+from encoder_pin_plugin.nodes.sayings import cause, said
 from encoder_pin_plugin.settings.address import NodeAddress, parse_address
 from encoder_pin_plugin.settings.masking import without
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
-from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.nodes.sayings import said
 from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from encoder_hookspecs.events import ContentType, Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cid import parse_cid
-from encoder_pin_plugin.nodes.kubo_errors import OddReply, said
+from encoder_pin_plugin.nodes.kubo_errors import OddReply
 from encoder_pin_plugin.nodes.kubo_names import tells_names, with_our_names
 from encoder_pin_plugin.nodes.kubo_pin import check_pins, follow_pin
 from encoder_pin_plugin.nodes.kubo_questions import ask_pinned, ask_whole
 from encoder_pin_plugin.nodes.kubo_wire import KuboWire
+from encoder_pin_plugin.nodes.sayings import said
 from encoder_pin_plugin.settings.address import NodeAddress, parse_address
 from encoder_pin_plugin.settings.masking import without
 

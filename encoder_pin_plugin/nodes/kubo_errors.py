@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 import http.client
-import traceback
 from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.nodes.sayings import said
 from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:
@@ -44,35 +44,6 @@ def as_node_error(
     """The error to raise for `call` (node and call in words), without secrets, should the node repeat some: `hide`."""
     reason, words = _judge(error, watch, hide)
     return NodeError(f"{call}: {without(hide, words)}", reason)
-
-
-def cause(error: BaseException, auth: Credentials | None) -> BaseException | None:
-    """`error` as it may stand in a traceback, without our credentials where a library quotes a node that repeated them;
-    None where that can't be had.
-
-    The frames that it came through are emptied: there stand the headers of the request, and a host's log may show the
-    values in a traceback (loguru's `diagnose`). The traceback's lines stay.
-    """
-    each: BaseException | None = error
-    for _ in range(10):
-        if each is None:
-            return error
-        traceback.clear_frames(each.__traceback__)
-        if (words := without(auth, str(each))) != str(each):
-            each.args = (words,)
-        if words != str(each):
-            return None
-        each = each.__cause__ or each.__context__
-    return None
-
-
-def said(text: object, limit: int = 300) -> str:
-    """A node's own words as they may be shown: on one line, printable, of bounded length."""
-    clean = str(text)[: 4 * limit]
-    if not clean.isprintable():
-        clean = "".join(character if character.isprintable() else " " for character in clean)
-    clean = " ".join(clean.split())
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 def reason_of_text(text: str) -> Reason:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.cid import canonical
-from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.nodes.sayings import said
 from encoder_pin_plugin.settings.masking import without
 
 if TYPE_CHECKING:

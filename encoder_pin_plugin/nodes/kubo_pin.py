@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.cid import Cid, canonical
-from encoder_pin_plugin.nodes.kubo_errors import OddReply, said
+from encoder_pin_plugin.nodes.kubo_errors import OddReply
+from encoder_pin_plugin.nodes.sayings import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

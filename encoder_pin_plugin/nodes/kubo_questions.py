@@ -20,8 +20,9 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.base import Answer, DagSize, Told, Whole
 from encoder_pin_plugin.nodes.cid import canonical
-from encoder_pin_plugin.nodes.kubo_errors import OddReply, said
+from encoder_pin_plugin.nodes.kubo_errors import OddReply
 from encoder_pin_plugin.nodes.kubo_wire import call_directly
+from encoder_pin_plugin.nodes.sayings import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,8 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encoder_pin_plugin.nodes.kubo_errors import OddReply, as_node_error, cause, failures
+from encoder_pin_plugin.nodes.kubo_errors import OddReply, as_node_error, failures
+from encoder_pin_plugin.nodes.sayings import cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME
-from encoder_pin_plugin.nodes.cluster_status import word
 from encoder_pin_plugin.nodes.cluster_wire import comparable
-from encoder_pin_plugin.nodes.kubo_errors import said
+from encoder_pin_plugin.nodes.sayings import said, word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,6 +12,7 @@ some is refused, and not repeated.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.pinning_service import PinningService
+from encoder_pin_plugin.settings.address import parse_address
 from encoder_pin_plugin.settings.masking import may_hold_a_password, shown_address
 
 if TYPE_CHECKING:
@@ -36,17 +38,57 @@ _INSTEAD = (
 _EXAMPLE = "write kubo+http://node.example:5001, cluster+http://cluster.example:9094 or psa+https://service.example/psa"
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamedTarget:
+    """A target that was read, and is a possible one; nothing is opened yet.
+
+    Args:
+        url: as it was written.
+        kind: one of `KINDS`.
+        address: the URL without kind and options.
+        numbers, peers: options of a cluster.
+    """
+
+    url: str
+    kind: str
+    address: str
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    peers: Mapping[str, PinNode] = field(default_factory=dict)
+
+    def open(
+        self, auth: Credentials | None = None, *, dial: Dial | None = None
+    ) -> KuboNode | ClusterNode | PinningService:
+        """The node; nothing is sent to it yet. Arguments as of `open_node`."""
+        if self.kind == "kubo":
+            return KuboNode(self.address, auth=auth)
+        if self.kind == "cluster":
+            return ClusterNode(self.address, auth=auth, peers=self.peers, **self.numbers)
+        return PinningService(self.address, auth=auth, dial=dial)
+
+
 def open_node(
     url: str, auth: Credentials | None = None, *, dial: Dial | None = None
 ) -> KuboNode | ClusterNode | PinningService:
     """The node that `url` names; nothing is sent to it yet.
 
     Args:
+        url: as `read_target` takes it.
+        auth: credentials for it.
+        dial: called with the addresses of a pinning service, so that it finds the content with us.
+
+    Raises:
+        InvalidSettings: as `read_target`.
+    """
+    return read_target(url).open(auth, dial=dial)
+
+
+def read_target(url: str) -> NamedTarget:
+    """What `url` names.
+
+    Args:
         url: `KIND+http(s)://host[:port][/prefix][?option=…]`, KIND one of `KINDS`. Options of a cluster:
             `replication-min`, `replication-max`, `quorum` (numbers), `peer=NAME@URL` (the Kubo node of a peer, once for
             each, called without credentials).
-        auth: credentials for it.
-        dial: called with the addresses of a pinning service, so that it finds the content with us.
 
     Raises:
         InvalidSettings: says what is wrong with it and what to write instead.
@@ -59,13 +101,15 @@ def open_node(
     if not plus or kind not in KINDS or not address.startswith(("http://", "https://")):
         raise InvalidSettings(f"the target {shown_address(url)} names no kind of node we know; {_EXAMPLE}")
     address, options = _split(address, url)
+    parse_address(address)
     if kind == "cluster":
-        return _cluster(address, auth, options, url)
+        numbers, peers = _of_a_cluster(options, url)
+        return NamedTarget(url=url, kind=kind, address=address, numbers=numbers, peers=peers)
     if options:
         raise InvalidSettings(
             f"the target {shown_address(url)} has options, and only a cluster takes any. If that is a token: {_INSTEAD}"
         )
-    return KuboNode(address, auth=auth) if kind == "kubo" else PinningService(address, auth=auth, dial=dial)
+    return NamedTarget(url=url, kind=kind, address=address)
 
 
 def _split(address: str, url: str) -> tuple[str, list[tuple[str, str]]]:
@@ -77,7 +121,7 @@ def _split(address: str, url: str) -> tuple[str, list[tuple[str, str]]]:
     return bare, parse_qsl(parts.query, keep_blank_values=True)
 
 
-def _cluster(address: str, auth: Credentials | None, options: list[tuple[str, str]], url: str) -> ClusterNode:
+def _of_a_cluster(options: list[tuple[str, str]], url: str) -> tuple[dict[str, int], dict[str, PinNode]]:
     numbers: dict[str, int] = {}
     peers: dict[str, PinNode] = {}
     for name, value in options:
@@ -89,7 +133,8 @@ def _cluster(address: str, auth: Credentials | None, options: list[tuple[str, st
         else:
             option = _number_option(name, url)
             numbers[option] = _number(name, value, url)
-    return _checked(numbers, url, ClusterNode(address, auth=auth, peers=peers, **numbers))
+    _check(numbers, url)
+    return numbers, peers
 
 
 def _number_option(name: str, url: str) -> str:
@@ -113,8 +158,7 @@ def _number(name: str, value: str, url: str) -> int:
     return number
 
 
-def _checked(numbers: Mapping[str, int], url: str, node: ClusterNode) -> ClusterNode:
+def _check(numbers: Mapping[str, int], url: str) -> None:
     least, most = numbers.get("replication_min", 0), numbers.get("replication_max", 0)
     if 0 < most < least or (least == -1 and most > 0) or (most == -1 and least > 0):
         raise InvalidSettings(f"replication-min and -max of the target {shown_address(url)} contradict each other")
-    return node

@@ -13,10 +13,12 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from encoder_pin_plugin.nodes.targets import NamedTarget
+
 
 def target_option(help: str, **more: Any) -> Callable[[Any], Any]:  # noqa: A002 - click's word for it
-    """`--to URL`: a target as `open_node` reads it."""
-    return click.option("--to", metavar="URL", help=help, callback=_target, **more)
+    """`--to URL`: a target as `read_target` reads it, which is what the command is given as `target`."""
+    return click.option("--to", "target", metavar="URL", help=help, callback=_target, **more)
 
 
 def gateway_option(help: str) -> Callable[[Any], Any]:  # noqa: A002 - click's word for it
@@ -24,12 +26,10 @@ def gateway_option(help: str) -> Callable[[Any], Any]:  # noqa: A002 - click's w
     return click.option("--gateway", default="", metavar="URL", help=help, callback=_gateway)
 
 
-def _target(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    from encoder_pin_plugin.nodes.targets import open_node
+def _target(_ctx: click.Context, _option: click.Parameter, url: str | None) -> NamedTarget | None:
+    from encoder_pin_plugin.nodes.targets import read_target
 
-    if url:
-        open_node(url)
-    return url
+    return None if url is None else read_target(url)
 
 
 def _gateway(_ctx: click.Context, _option: click.Parameter, url: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.archive.audit import Audited, Keys, Mender
     from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.nodes.targets import NamedTarget
     from encoder_pin_plugin.service import Service
     from encoder_pin_plugin.settings import Settings
 
@@ -31,7 +32,7 @@ SHOWN = 50
 @click.option("--dry-run", is_flag=True, help="Only ask and say; mend nothing.")
 @json_option
 @pass_operator
-def audit(operator: Operator, /, to: str | None, sample: int | None, dry_run: bool, as_json: bool) -> None:
+def audit(operator: Operator, /, target: NamedTarget | None, sample: int | None, dry_run: bool, as_json: bool) -> None:
     """Ask again about everything that is taken to be safe.
 
     The supernode about what was lazily pinned, the encoder's own node about what waits in the archive (pinned, and
@@ -48,7 +49,7 @@ def audit(operator: Operator, /, to: str | None, sample: int | None, dry_run: bo
     _, ours = operator.plugins(settings)
     auditing = _Auditing(ours.service, settings, sample=sample, repair=not dry_run)
     with busy("asking the nodes …"):
-        found = [*auditing.pinned(), *auditing.waiting(), *auditing.migrated(to)]
+        found = [*auditing.pinned(), *auditing.waiting(), *auditing.migrated(target)]
     if as_json:
         say_json({"well": all(one.well for one in found), "nodes": [_as_dict(one) for one in found]})
     else:
@@ -96,33 +97,33 @@ class _Auditing:
         if keys:
             yield audit_waiting(archive, self._service.local, keys, self._mender)
 
-    def migrated(self, to: str | None) -> Iterator[Audited]:
+    def migrated(self, to: NamedTarget | None) -> Iterator[Audited]:
         """Each target; or the one that is named, about everything. Raises nothing for one that is none."""
         from encoder_pin_plugin.archive.audit import audit_migrated, merged, migrated_by_target
         from encoder_pin_plugin.errors import InvalidSettings
+        from encoder_pin_plugin.nodes.targets import read_target
         from encoder_pin_plugin.settings.masking import visible
 
         archive = self._service.archive
         targets = migrated_by_target(archive.migrated())
         if to is not None:
-            targets = {to: merged(targets.values())} if targets else {}
+            targets = {to.url: merged(targets.values())} if targets else {}
         for url, keys in targets.items():
             try:
-                node, blocks = self._target(url)
+                node, blocks = self._open(to or read_target(url))
             except InvalidSettings as error:
                 why = f"{count(len(keys), 'CID')}: {error}; or name it with --to"
                 yield _nobody_to_ask("migrated", visible(url), why)
                 continue
             yield audit_migrated(archive, node, self._some(keys), self._mender, blocks=blocks)
 
-    def _target(self, url: str) -> tuple[PinNode, bool]:
+    def _open(self, target: NamedTarget) -> tuple[PinNode, bool]:
         """The target, and whether its record alone is not enough."""
         from encoder_pin_plugin.nodes.proofs import rule_for
-        from encoder_pin_plugin.nodes.targets import open_node
         from encoder_pin_plugin.operate.migrate_parts import Wanted, credentials
 
-        node = open_node(url, credentials(Wanted(to=url), self._settings))
-        return node, rule_for(url, pinned_is_enough=self._settings.trusts_record_of(url)).whole
+        node = target.open(credentials(Wanted(target=target), self._settings))
+        return node, rule_for(target.url, pinned_is_enough=self._settings.trusts_record_of(target.url)).whole
 
     def _some(self, keys: Keys) -> Keys:
         if self._sample is None or len(keys) <= self._sample:

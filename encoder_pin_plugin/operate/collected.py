@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.archive.tally import Tally
     from encoder_pin_plugin.archive.waiting import Item, Waiting
     from encoder_pin_plugin.nodes.proofs import Look
+    from encoder_pin_plugin.nodes.targets import NamedTarget
     from encoder_pin_plugin.operate.context import Operator
 
 
@@ -67,16 +68,13 @@ def _read(wanted: Wanted) -> Waiting:
     return waiting
 
 
-def clean_report(operator: Operator, path: Path, wanted: Wanted) -> int:
-    """Ask the target itself about what a report says is there, then unpin and move the lines; the exit code."""
+def clean_report(operator: Operator, path: Path, report: MigrationReport, wanted: Wanted) -> int:
+    """Ask the target itself about what the report in `path` says is there, then unpin and move the lines; the exit
+    code."""
     from encoder_pin_plugin.archive.carrying import Refusing
     from encoder_pin_plugin.archive.meeting import refuse_itself
     from encoder_pin_plugin.archive.migration_lock import migration_lock
-    from encoder_pin_plugin.archive.migration_report import read_report
 
-    report = read_report(path)
-    if not wanted.to:
-        wanted = _with_target_of(report, wanted, path)
     settings = operator.settings()
     manager, ours = operator.plugins(settings)
     archive = ours.service.archive
@@ -98,9 +96,10 @@ def clean_report(operator: Operator, path: Path, wanted: Wanted) -> int:
         return show(tally, wanted)
 
 
-def _with_target_of(report: MigrationReport, wanted: Wanted, path: Path) -> Wanted:
-    from dataclasses import replace
-
+def target_of(report: MigrationReport, path: Path) -> NamedTarget:
+    """The target that the report in `path` names. Raises Failure where that is another one from here, InvalidSettings
+    for what is none."""
+    from encoder_pin_plugin.nodes.targets import read_target
     from encoder_pin_plugin.settings.address import is_loopback
     from encoder_pin_plugin.settings.masking import visible
 
@@ -111,7 +110,7 @@ def _with_target_of(report: MigrationReport, wanted: Wanted, path: Path) -> Want
             " another machine from here. Give its address as it is seen from here with --to, or open a tunnel"
             f" (ssh -L 5001:127.0.0.1:5001 {report.made_on}) and give --to the tunnel's end"
         )
-    return replace(wanted, to=report.target)
+    return read_target(report.target)
 
 
 def _reported(waiting: Waiting, report: MigrationReport) -> list[Item]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from encoder_pin_plugin.operate.address_options import gateway_option, target_option
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
+
+if TYPE_CHECKING:
+    from encoder_pin_plugin.nodes.targets import NamedTarget
 
 _auth_file = click.option(
     "--auth-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F",
@@ -67,14 +70,14 @@ def migrate(operator: Operator, /, **options: Any) -> None:
 
 @click.command()
 @click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@target_option("The target as it is reached from here; default: the report's.", default="")
+@target_option("The target as it is reached from here; default: the report's.")
 @click.option("--wait", is_flag=True, help="Wait for another migration to end, and for second looks.")
 @_proof
 @_gateway
 @_auth_file
 @json_option
 @pass_operator
-def clean(operator: Operator, /, report: Path, **options: Any) -> None:
+def clean(operator: Operator, /, report: Path, target: NamedTarget | None, **options: Any) -> None:
     """Finish a migration that was done elsewhere.
 
     REPORT is the FILE.migrated.json that "encoder-pin migrate FILE" wrote on the permanent server. The target is asked
@@ -85,11 +88,13 @@ def clean(operator: Operator, /, report: Path, **options: Any) -> None:
     Example:
       encoder-pin clean encoder-1.jsonl.migrated.json --to kubo+http://permanent:5001
     """
-    from encoder_pin_plugin.operate.collected import clean_report
+    from encoder_pin_plugin.archive.migration_report import read_report
+    from encoder_pin_plugin.operate.collected import clean_report, target_of
     from encoder_pin_plugin.operate.migrate_parts import Wanted
 
-    wanted = Wanted(**{name: value for name, value in options.items() if value is not None})
-    raise click.exceptions.Exit(clean_report(operator, report, wanted))
+    made, given = read_report(report), {name: value for name, value in options.items() if value is not None}
+    wanted = Wanted(target=target or target_of(made, report), **given)
+    raise click.exceptions.Exit(clean_report(operator, report, made, wanted))
 
 
 def _archive(operator: Operator) -> Path:

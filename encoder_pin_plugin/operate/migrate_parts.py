@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.archive.waiting import Item
     from encoder_pin_plugin.nodes.kubo import KuboNode
     from encoder_pin_plugin.nodes.proofs import Look, Witness
+    from encoder_pin_plugin.nodes.targets import NamedTarget
     from encoder_pin_plugin.settings import Credentials, Settings
 
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Wanted:
     """What a person asked for; see the command's help."""
 
-    to: str
+    target: NamedTarget
     files: tuple[Path, ...] = ()
     clean: bool = False
     dry_run: bool = False
@@ -41,14 +42,18 @@ class Wanted:
     auth_file: Path | None = None
     as_json: bool = False
 
+    @property
+    def to(self) -> str:
+        """The target's URL."""
+        return self.target.url
+
 
 def open_target(wanted: Wanted, settings: Settings, local: KuboNode | None = None) -> Target:
     """The target, which answers; a pinning service is connected to `local`, where that is given.
-    Raises InvalidSettings for what is none, Failure where nobody answers."""
+    Raises InvalidSettings for unusable credentials, Failure where nobody answers."""
     from encoder_pin_plugin.archive.meeting import dial_with
-    from encoder_pin_plugin.nodes.targets import open_node
 
-    target = open_node(wanted.to, credentials(wanted, settings), dial=dial_with(local) if local else None)
+    target = wanted.target.open(credentials(wanted, settings), dial=dial_with(local) if local else None)
     try:
         target.ping()
     except NodeError as error:

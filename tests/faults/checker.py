@@ -52,6 +52,11 @@ class Verdict:
         self.doubled += earlier.doubled
         self.torn += earlier.torn
 
+    def tell_where(self, where: str) -> None:
+        """Add to each problem what was done, and in which folder."""
+        for problems in (self.lost, self.doubled, self.torn):
+            problems[:] = [f"{problem} [{where}]" for problem in problems]
+
     def places(self) -> str:
         """Where the acknowledged jobs are, in words."""
         return (

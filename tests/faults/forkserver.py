@@ -6,7 +6,8 @@
         child.wait()
 
 The server runs in a process of its own that never has a second thread, so that what it forks is as clean as a new
-process. A child's exception goes to the log; its returned value, as JSON, to the caller of `result`.
+process. A child's exception goes to the log, of which every error that names it carries the end: the log itself may
+lie on a machine that is gone by the time somebody reads. Its returned value goes, as JSON, to the caller of `result`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import traceback
 from pathlib import Path
 from typing import Any, Self
 
 from tests.faults.rig import ROOT
+
+LAST = 4_000
+"""Bytes of the log that an error carries: some forty lines."""
 
 PRELOAD = ("tests.faults.actors", "tests.faults.moving", "tests.faults.scenarios", "tests.faults.planted")
 
@@ -82,6 +87,12 @@ class ForkServer:
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
 
+    def last_words(self) -> str:
+        """Where the log is, and how it ends."""
+        end = self.log.read_bytes()[-LAST:].decode(errors="replace").strip()
+        words = f"ends with:\n{textwrap.indent(end, '    ')}" if end else "is empty"
+        return f"see {self.log}, which {words}"
+
     def reaped(self, pid: int) -> None:
         self._children.discard(pid)
 
@@ -118,10 +129,10 @@ class Child:
         while self.poll() is None:
             if time.monotonic() > end:
                 self.kill()
-                raise TimeoutError(f"a child did not end within {within} s: see {self._server.log}")
+                raise TimeoutError(f"child {self.pid} did not end within {within} s: {self._server.last_words()}")
             time.sleep(0.002)
         if self._status != 0:
-            raise RuntimeError(f"a child ended with {self._status}: see {self._server.log}")
+            raise RuntimeError(f"child {self.pid} ended with {self._status}: {self._server.last_words()}")
         return json.loads(self._out.read_bytes())
 
     def _ended(self, status: int) -> None:
@@ -160,7 +171,7 @@ def _fork(request: dict[str, Any]) -> int:
         Path(request["out"]).write_text(json.dumps(value))
         status = 0
     except BaseException:  # noqa: BLE001 - whatever it is, it is written down, and the child must not become a server
-        os.write(2, traceback.format_exc().encode())
+        os.write(2, f"child {os.getpid()}, {request['call']}: {traceback.format_exc()}".encode())
     os._exit(status)
 
 

@@ -15,7 +15,7 @@ from tests.faults.actors import place_at
 from tests.faults.checker import Verdict
 from tests.faults.demons import FATAL, HOOKS, KINDS
 from tests.faults.forkserver import ForkServer
-from tests.faults.kills import judge, report
+from tests.faults.judging import Judged, all_clean, judge, report, try_each
 from tests.faults.rig import RigReport, Say, scratch
 
 MEANT_FOR_THE_THREAD = {("interrupts", "on_job_complete"), ("raises GeneratorExit", "on_job_complete")}
@@ -24,40 +24,32 @@ MEANT_FOR_THE_THREAD = {("interrupts", "on_job_complete"), ("raises GeneratorExi
 
 def run(seed: int, count: int, say: Say) -> RigReport:
     """Let demons act: every kind in every hook, over and over until `count`, or a sample of them."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    dice, results = random.Random(seed), list[Judged]()
     every = [(kind, hook) for kind in KINDS for hook in HOOKS]
     chosen = dice.sample(every, count) if count < len(every) else (every * -(-count // len(every)))[:count]
-    with scratch("hell", memory=True, keep=lambda: not all(verdict.clean for verdict in verdicts)) as folder:
-        jobs = list(enumerate(chosen))
-        with ThreadPoolExecutor(2) as pool:
-            for half in pool.map(lambda half: _half(folder / f"half-{half}", jobs[half::2], say), range(2)):
-                verdicts += [verdict for verdict, _ in half]
-                healed += [seconds for _, seconds in half]
-    return report("site plugins from hell", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+    with scratch("hell", memory=True, keep=lambda: not all_clean(results)) as folder, ThreadPoolExecutor(2) as pool:
+        for half in pool.map(lambda half: _half(folder / f"half-{half}", chosen[half::2], say), range(2)):
+            results += half
+    return report("site plugins from hell", len(results), results, folder=folder, seed=seed)
 
 
-def _half(folder: Path, jobs: list[tuple[int, tuple[str, str]]], say: Say) -> list[tuple[Verdict, float]]:
+def _half(folder: Path, demons: list[tuple[str, str]], say: Say) -> list[Judged]:
     folder.mkdir()
-    results = []
     with ForkServer(folder / "children.log") as server:
-        for done, (number, (kind, hook)) in enumerate(jobs, start=1):
-            results.append(_try(server, folder / str(number), kind, hook))
-            if done % 25 == 0 or not results[-1][0].clean:
-                say(f"{done} of {len(jobs)} demons of this half {'; '.join(results[-1][0].problems()[:2])}")
-    return results
+        attempt = lambda number, demon: _try(server, folder / str(number), *demon)  # noqa: E731
+        return try_each(demons, attempt, say, what="demons of this half", every=25)
 
 
-def _try(server: ForkServer, root: Path, kind: str, hook: str) -> tuple[Verdict, float]:
+def _try(server: ForkServer, root: Path, kind: str, hook: str) -> Judged:
     place, trouble = place_at(str(root)), ""
     try:
         trouble = _act(server, root, kind, hook)
         verdict, seconds = judge(server, place, tail_may_be_torn=True)
     except (RuntimeError, TimeoutError) as error:
-        return Verdict(lost=[f"{error} [{kind} in {hook}; {root}]"]), 0.0
+        return Verdict(lost=[f"{error} [{kind} in {hook}; {root}]"]), None
     if trouble:
         verdict.torn.append(trouble)
-    for problems in (verdict.lost, verdict.doubled, verdict.torn):
-        problems[:] = [f"{problem} [{kind} in {hook}; {root}]" for problem in problems]
+    verdict.tell_where(f"{kind} in {hook}; {root}")
     if verdict.clean:
         shutil.rmtree(root, ignore_errors=True)
     return verdict, seconds

@@ -13,14 +13,12 @@ import random
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tests.faults.actors import Place, place_at
-from tests.faults.checker import Verdict, check
-from tests.faults.folder_node import pins_of
 from tests.faults.forkserver import Child, ForkServer
-from tests.faults.rig import RigReport, Say, scratch, spread
+from tests.faults.judging import Judged, all_clean, judge, report
+from tests.faults.rig import RigReport, Say, scratch
 
 ERA = 100
 """Kills between two judgements."""
@@ -42,71 +40,20 @@ class _Slot:
 
 def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> RigReport:
     """Kill `count` times."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    dice, results = random.Random(seed), list[Judged]()
     kills = eras = 0
-    clean = lambda: all(verdict.clean for verdict in verdicts)  # noqa: E731
     with (
-        scratch("kills", keep=lambda: not planted and not clean()) as folder,
+        scratch("kills", keep=lambda: not planted and not all_clean(results)) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
-        while kills < count and clean():
+        while kills < count and all_clean(results):
             place = place_at(str(folder / f"run-{eras // ERAS_PER_FOLDER}"))
             kills += _era(server, place, dice, min(ERA, count - kills))
-            verdict, seconds = judge(server, place, supernode_down=dice.random() < 0.5)
-            verdicts.append(verdict)
-            healed.append(seconds)
+            results.append(judge(server, place, supernode_down=dice.random() < 0.5))
+            verdict, _ = results[-1]
             eras += 1
             say(f"{kills} kills; {verdict.places()}; {len(verdict.problems())} problems")
-    return report("SIGKILL at random instants", kills, verdicts, healed=healed, folder=folder, seed=seed)
-
-
-def judge(
-    server: ForkServer, place: Place, *, tail_may_be_torn: bool = False, damaged: bool = False,
-    ends_are_final: bool = False, supernode_down: bool = False,
-) -> tuple[Verdict, float]:  # fmt: skip
-    """Judge what lies there, unless it was damaged before, then work it off, with the supernode or without, and judge
-    again; seconds until the recovery could work."""
-    before = Verdict() if damaged else look(place, tail_may_be_torn=tail_may_be_torn, ends_are_final=ends_are_final)
-    raise_nodes(place)
-    if supernode_down:
-        (place.supernode / "down").touch()
-    told = server.run("tests.faults.actors:recover", root=str(place.root), data=str(place.data))
-    after = look(place, drained=True)
-    after.add(before)
-    return after, told["healed"]
-
-
-def look(
-    place: Place, *, drained: bool = False, tail_may_be_torn: bool = False, ends_are_final: bool = False
-) -> Verdict:
-    """The checker's verdict on a place as it is."""
-    verdict = check(
-        place.data, place.acks, supernode=pins_of(place.supernode), local=pins_of(place.local),
-        target=pins_of(place.target), drained=drained, tail_may_be_torn=tail_may_be_torn,
-        ends_are_final=ends_are_final,
-    )  # fmt: skip
-    verdict.torn += [f"a reader saw {path.read_bytes()[:200]!r}" for path in place.acks.glob("*.torn")]
-    return verdict
-
-
-def raise_nodes(place: Place) -> None:
-    """Have every node answer, always."""
-    for node in (place.supernode, place.local):
-        for flag in ("down", "flaky"):
-            (node / flag).unlink(missing_ok=True)
-
-
-def report(
-    fault: str, tried: int, verdicts: list[Verdict], *, healed: list[float], folder: Path, seed: int
-) -> RigReport:
-    """The row for some verdicts."""
-    problems = [problem for verdict in verdicts for problem in verdict.problems()]
-    kept = (f"seed {seed}, kept in {folder}", *problems[:5]) if problems else (f"seed {seed}",)
-    return RigReport(
-        fault=fault, tried=tried, lost=sum(len(verdict.lost) for verdict in verdicts),
-        doubled=sum(len(verdict.doubled) for verdict in verdicts), torn=sum(len(verdict.torn) for verdict in verdicts),
-        healed_in=spread(healed), notes=kept,
-    )  # fmt: skip
+    return report("SIGKILL at random instants", kills, results, folder=folder, seed=seed)
 
 
 def _era(server: ForkServer, place: Place, dice: random.Random, count: int) -> int:
@@ -144,8 +91,9 @@ def _act(server: ForkServer, dice: random.Random, slots: list[_Slot], slot: _Slo
         os.kill(slot.child.pid, signal.SIGSTOP)
         slot.frozen, slot.until = True, time.monotonic() + dice.uniform(0.05, 0.4)
         return 0
-    if slot.child.kill() != -signal.SIGKILL:
-        raise RuntimeError(f"{slot.call} ended by itself: see {server.log}")
+    if (status := slot.child.kill()) != -signal.SIGKILL:
+        who = f"{slot.call}, child {slot.child.pid}"
+        raise RuntimeError(f"{who}, ended by itself with {status}: {server.last_words()}")
     slots[slots.index(slot)] = _begin(server, dice, slot.call, **slot.arguments)
     return 1
 

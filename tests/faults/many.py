@@ -20,10 +20,9 @@ from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.errors import LockBusy
 from encoder_pin_plugin.nodes.base import Limits
 from tests.faults.actors import Journal, Place, cid_of, place_at, plugin_at, quicken, through_pluggy
-from tests.faults.checker import Verdict
 from tests.faults.folder_node import FolderNode
 from tests.faults.forkserver import ForkServer
-from tests.faults.kills import look, report
+from tests.faults.judging import Judged, all_clean, look, report
 from tests.faults.rig import RigReport, Say, scratch
 
 PROCESSES, WRITERS = 4, 32
@@ -31,9 +30,9 @@ PROCESSES, WRITERS = 4, 32
 
 def run(seed: int, count: int, say: Say) -> RigReport:
     """Have `count` jobs reported or archived, half of each."""
-    dice, verdicts = random.Random(seed), list[Verdict]()
+    dice, results = random.Random(seed), list[Judged]()
     with (
-        scratch("many", memory=True, keep=lambda: not all(verdict.clean for verdict in verdicts)) as folder,
+        scratch("many", memory=True, keep=lambda: not all_clean(results)) as folder,
         ForkServer(folder / "children.log") as server,
     ):
         place = place_at(str(folder / "run"))
@@ -49,13 +48,13 @@ def run(seed: int, count: int, say: Say) -> RigReport:
         reader.kill()
         failed = [writer.wait() for writer in writers if writer.wait() != 0]
         verdict = look(place)
-        verdict.torn += [f"a writer ended with {status}: see {server.log}" for status in failed]
+        verdict.torn += [f"a writer ended with {status}: {server.last_words()}" for status in failed]
         if verdict.acknowledged < share * PROCESSES * WRITERS:
             verdict.lost.append(f"only {verdict.acknowledged} of {share * PROCESSES * WRITERS} were acknowledged")
-        verdicts.append(verdict)
+        results.append((verdict, None))
     return report(
         f"{WRITERS} writers in each of {PROCESSES} processes, lock holders killed and frozen", verdict.acknowledged,
-        verdicts, healed=[], folder=folder, seed=seed,
+        results, folder=folder, seed=seed,
     )  # fmt: skip
 
 

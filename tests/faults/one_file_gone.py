@@ -24,7 +24,7 @@ from tests.faults.actors import place_at
 from tests.faults.checker import Verdict
 from tests.faults.damages import Damage
 from tests.faults.forkserver import ForkServer
-from tests.faults.kills import look, raise_nodes
+from tests.faults.judging import look, raise_nodes
 from tests.faults.rig import RigReport, Say, scratch, spread
 
 ARCHIVE, LEDGER = "local-fallback-pins.jsonl", "lazy-pins.db"

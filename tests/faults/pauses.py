@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.actors import Place, place_at
-from tests.faults.checker import Verdict
 from tests.faults.forkserver import ForkServer
-from tests.faults.kills import judge, look, raise_nodes, report
+from tests.faults.judging import Judged, all_clean, judge, look, raise_nodes, report, try_each
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.stepping import Point, pause_at, points_of
 
@@ -35,22 +34,16 @@ def run(
     seed: int, count: int, say: Say, *, names: Sequence[str] = tuple(SECONDS), planted: tuple[str, ...] = ()
 ) -> RigReport:
     """Freeze a worker `count` times, each at another changing system call while there are so many."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    dice, results = random.Random(seed), list[Judged]()
     with (
-        scratch("pauses", memory=True, keep=lambda: not planted and not all(it.clean for it in verdicts)) as folder,
+        scratch("pauses", memory=True, keep=lambda: not planted and not all_clean(results)) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
         work = [(name, point) for name in names for point in _points(server, folder, name)]
         dice.shuffle(work)
-        for number, (name, point) in enumerate(work[:count]):
-            verdict, seconds = _pause(server, folder / f"{name}-{number}", folder / name, name, point)
-            verdicts.append(verdict)
-            healed.append(seconds)
-            if number % 50 == 49 or not verdict.clean:
-                say(f"{number + 1} pauses {' '.join(verdict.problems()[:1])[:300]}")
-            if planted and not verdict.clean:
-                break  # seen: that was the question
-    return report("pauses beyond the lease", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+        pause = lambda number, frozen: _pause(server, folder, number, *frozen)  # noqa: E731
+        results += try_each(work[:count], pause, say, what="pauses", every=50, until_seen=bool(planted))
+    return report("pauses beyond the lease", len(results), results, folder=folder, seed=seed)
 
 
 def _points(server: ForkServer, folder: Path, name: str) -> list[Point]:
@@ -60,8 +53,9 @@ def _points(server: ForkServer, folder: Path, name: str) -> list[Point]:
     return points_of(child, folder)
 
 
-def _pause(server: ForkServer, root: Path, template: Path, name: str, point: Point) -> tuple[Verdict, float]:
-    shutil.copytree(template, root, symlinks=True)
+def _pause(server: ForkServer, folder: Path, number: int, name: str, point: Point) -> Judged:
+    root = folder / f"{name}-{number}"
+    shutil.copytree(folder / name, root, symlinks=True)
     place = place_at(str(root))
     child = server.start("tests.faults.scenarios:act", name=name, root=str(root))
     second = _Second(server, place, name)
@@ -71,8 +65,7 @@ def _pause(server: ForkServer, root: Path, template: Path, name: str, point: Poi
     first = look(place, tail_may_be_torn=False, ends_are_final=True)
     verdict, seconds = judge(server, place)
     verdict.add(first)
-    for problems in (verdict.lost, verdict.doubled, verdict.torn):
-        problems[:] = [f"{problem} [{name} frozen at {point}; {root}]" for problem in problems]
+    verdict.tell_where(f"{name} frozen at {point}; {root}")
     if verdict.clean:
         shutil.rmtree(root)
     return verdict, seconds

@@ -16,10 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.actors import Place, place_at
-from tests.faults.checker import Verdict
 from tests.faults.cut_disk import KINDS, CutDisk, cut_disk
 from tests.faults.forkserver import Child, ForkServer
-from tests.faults.kills import judge, report
+from tests.faults.judging import Judged, all_clean, judge, report
 from tests.faults.rig import Missing, RigReport, Say, scratch
 
 CUTS_PER_FOLDER = 10
@@ -55,23 +54,22 @@ def run(
 def _run_on(
     kind: str, dice: random.Random, count: int, say: Say, how: tuple[tuple[str, ...], str], seed: int
 ) -> RigReport:
-    verdicts, healed = list[Verdict](), list[float]()
+    results = list[Judged]()
     with (
-        scratch("power", memory=True, keep=lambda: not how[0] and not all(it.clean for it in verdicts)) as folder,
+        scratch("power", memory=True, keep=lambda: not how[0] and not all_clean(results)) as folder,
         ExitStack() as stack,
     ):
         disk = stack.enter_context(cut_disk(KINDS[kind], folder))
         server = stack.enter_context(ForkServer(folder / "children.log", how[0]))
-        while len(verdicts) < count and all(verdict.clean for verdict in verdicts):
-            number = len(verdicts) // CUTS_PER_FOLDER
+        while len(results) < count and all_clean(results):
+            number = len(results) // CUTS_PER_FOLDER
             place = place_at(str(folder / f"run-{number}"), str(disk.path / f"data-{number}"))
             _load_until_cut(server, disk, place, dice, how[1])
-            verdict, seconds = judge(server, place, tail_may_be_torn=True, ends_are_final=True)
-            verdicts.append(verdict)
-            healed.append(seconds)
-            if len(verdicts) % 25 == 0 or not verdict.clean:
-                say(f"{kind}: {len(verdicts)} cuts, {verdict.acknowledged} jobs, {len(verdict.problems())} problems")
-    return report(f"power cuts on {kind}", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+            results.append(judge(server, place, tail_may_be_torn=True, ends_are_final=True))
+            verdict, _ = results[-1]
+            if len(results) % 25 == 0 or not verdict.clean:
+                say(f"{kind}: {len(results)} cuts, {verdict.acknowledged} jobs, {len(verdict.problems())} problems")
+    return report(f"power cuts on {kind}", len(results), results, folder=folder, seed=seed)
 
 
 def _load_until_cut(server: ForkServer, disk: CutDisk, place: Place, dice: random.Random, name: str) -> None:

@@ -126,8 +126,9 @@ def prove(name: str, count: int, seed: int) -> Outcome:
         say(f"LEFT OUT: {missing}")
         return Outcome(row=RigReport(fault=name, tried=0), seconds=time.monotonic() - began, left_out=str(missing))
     except Exception as error:  # noqa: BLE001 - a broken rig is a line of the table, not the end of it
-        say(f"THE RIG FAILED: {error!r}")
-        return Outcome(row=RigReport(fault=name, tried=0), seconds=time.monotonic() - began, failed=repr(error))
+        failed = f"{type(error).__name__}: {error}"  # as it is: the end of a log may stand in it, of many lines
+        say(f"THE RIG FAILED: {failed}")
+        return Outcome(row=RigReport(fault=name, tried=0), seconds=time.monotonic() - began, failed=failed)
     return Outcome(row=row, seconds=time.monotonic() - began)
 
 

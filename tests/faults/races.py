@@ -20,10 +20,9 @@ from typing import Any
 from encoder_pin_plugin.errors import LockBusy
 from encoder_pin_plugin.nodes.base import Limits
 from tests.faults.actors import cid_of, place_at
-from tests.faults.checker import Verdict
 from tests.faults.folder_node import FolderNode
 from tests.faults.forkserver import Child, ForkServer
-from tests.faults.kills import judge, look, report
+from tests.faults.judging import Judged, all_clean, judge, look, report, try_each
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.scenarios import SCENARIOS, append_one, single_threaded
 from tests.faults.stepping import state_of
@@ -43,23 +42,17 @@ PATIENCE = 0.1
 
 def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> RigReport:
     """Have two writers meet in every way, or in `count` of them."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    dice, results = random.Random(seed), list[Judged]()
     with (
-        scratch("races", memory=True, keep=lambda: not planted and not all(it.clean for it in verdicts)) as folder,
+        scratch("races", memory=True, keep=lambda: not planted and not all_clean(results)) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
         points = [(name, point) for name in FIRSTS for point in range(_calls(server, folder, name))]
         work = [(name, point, second) for name, point in points for second in SECONDS]
         dice.shuffle(work)
-        for number, (name, point, second) in enumerate(work[:count]):
-            verdict, seconds = _meet(server, folder, name, point, second=second)
-            verdicts.append(verdict)
-            healed.append(seconds)
-            if number % 20 == 19 or not verdict.clean:
-                say(f"{number + 1} of {len(work)} meetings {' '.join(verdict.problems()[:1])[:300]}")
-            if planted and not verdict.clean:
-                break  # seen: that was the question
-    return report("two writers meet at each call", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+        meet = lambda _, meeting: _meet(server, folder, *meeting)  # noqa: E731
+        results += try_each(work[:count], meet, say, what="meetings", every=20, until_seen=bool(planted))
+    return report("two writers meet at each call", len(results), results, folder=folder, seed=seed)
 
 
 def _calls(server: ForkServer, folder: Path, name: str) -> int:
@@ -70,7 +63,7 @@ def _calls(server: ForkServer, folder: Path, name: str) -> int:
     return count
 
 
-def _meet(server: ForkServer, folder: Path, name: str, point: int, *, second: str) -> tuple[Verdict, float]:
+def _meet(server: ForkServer, folder: Path, name: str, point: int, second: str) -> Judged:
     root = folder / f"{name}-{point}-{second}"
     shutil.copytree(folder / name, root, symlinks=True)
     place = place_at(str(root))
@@ -86,10 +79,7 @@ def _meet(server: ForkServer, folder: Path, name: str, point: int, *, second: st
     verdict, seconds = judge(server, place)
     verdict.add(between)
     verdict.lost += gave_up
-    for problems in (verdict.lost, verdict.doubled, verdict.torn):
-        problems[:] = [
-            f"{problem} [{name} stopped at its call {point}, {second} appended; {root}]" for problem in problems
-        ]
+    verdict.tell_where(f"{name} stopped at its call {point}, {second} appended; {root}")
     return verdict, seconds
 
 

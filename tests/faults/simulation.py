@@ -17,7 +17,7 @@ from encoder_pin_plugin.lazy import dispatch, worker
 from tests.faults.actors import Journal, Place, cid_of, manager_of, place_at, plugin_at
 from tests.faults.checker import Verdict
 from tests.faults.forkserver import ForkServer
-from tests.faults.kills import judge, report
+from tests.faults.judging import Judged, all_clean, judge, report
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.scenarios import single_threaded
 from tests.faults.time_rig import Virtual
@@ -29,25 +29,24 @@ STEPS = (1.0, 5.0, 60.0, 600.0, 3_600.0, 20_000.0)
 
 def run(seed: int, count: int, say: Say) -> RigReport:
     """Simulate `count` months, each with a seed and a folder of its own."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    dice, results = random.Random(seed), list[Judged]()
     rounds = 0
     with (
-        scratch("simulation", memory=True, keep=lambda: not all(verdict.clean for verdict in verdicts)) as folder,
+        scratch("simulation", memory=True, keep=lambda: not all_clean(results)) as folder,
         ForkServer(folder / "children.log") as server,
     ):
         for number in range(count):
             root, month = folder / str(number), dice.randrange(2**32)
             try:
                 rounds += server.run("tests.faults.simulation:simulate", root=str(root), seed=month, within=300)
-                verdict, seconds = judge(server, place_at(str(root)))
-                healed.append(seconds)
+                results.append(judge(server, place_at(str(root))))
             except (RuntimeError, TimeoutError) as error:
-                verdict = Verdict(lost=[str(error)])
-            verdict.lost = [f"{problem} [month {month}; {root}]" for problem in verdict.lost]
-            verdicts.append(verdict)
+                results.append((Verdict(lost=[str(error)]), None))
+            verdict, _ = results[-1]
+            verdict.tell_where(f"month {month}; {root}")
             if number % 12 == 0 or not verdict.clean:
                 say(f"{number + 1} months, {rounds:,} rounds {'; '.join(verdict.problems()[:2])}")
-    row = report("simulated months of faults", count, verdicts, healed=healed, folder=folder, seed=seed)
+    row = report("simulated months of faults", count, results, folder=folder, seed=seed)
     return row + RigReport(
         fault=row.fault, tried=0, notes=(f"{rounds:,} rounds of the worker in {count / 12:.1f} years",)
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.faults.actors import place_at
 from tests.faults.checker import Verdict
 from tests.faults.forkserver import Child, ForkServer
-from tests.faults.kills import judge, report
+from tests.faults.judging import Judged, all_clean, judge, report, try_each
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.stepping import Point, _known, _traced, _wait_until_stopped, points_in
@@ -60,8 +60,8 @@ class Fault:
 
 def run(seed: int, count: int, say: Say, *, names: tuple[str, ...] = NAMES) -> RigReport:
     """Try every fault, or a sample where all of them are more than `count`."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
-    with scratch("errors", memory=True, keep=lambda: not all(verdict.clean for verdict in verdicts)) as folder:
+    dice, results = random.Random(seed), list[Judged]()
+    with scratch("errors", memory=True, keep=lambda: not all_clean(results)) as folder:
         (folder / "first").mkdir()
         with ForkServer(folder / "first" / "children.log") as server:
             faults = [fault for name in names for fault in _faults(server, folder, name, dice)]
@@ -71,11 +71,8 @@ def run(seed: int, count: int, say: Say, *, names: tuple[str, ...] = NAMES) -> R
         jobs = list(enumerate(faults))
         with ThreadPoolExecutor(2) as pool:
             for half in pool.map(lambda half: _half(folder, half, jobs[half::2], say), range(2)):
-                verdicts += [verdict for verdict, _ in half]
-                healed += [seconds for _, seconds in half]
-    return report(
-        "errors of system calls, once and lasting", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed
-    )
+                results += half
+    return report("errors of system calls, once and lasting", len(results), results, folder=folder, seed=seed)
 
 
 def _faults(server: ForkServer, folder: Path, name: str, dice: random.Random) -> Iterator[Fault]:
@@ -95,32 +92,27 @@ def _faults(server: ForkServer, folder: Path, name: str, dice: random.Random) ->
         yield Fault(name, largest=dice.choice([0, 1, dice.randrange(600), dice.randrange(60_000)]))
 
 
-def _half(folder: Path, half: int, jobs: list[tuple[int, Fault]], say: Say) -> list[tuple[Verdict, float]]:
-    results = []
+def _half(folder: Path, half: int, jobs: list[tuple[int, Fault]], say: Say) -> list[Judged]:
     (folder / f"server-{half}").mkdir()
     with ForkServer(folder / f"server-{half}" / "children.log") as server:
-        for done, (number, fault) in enumerate(jobs, start=1):
-            results.append(_try(server, folder, number, fault))
-            if done % 50 == 0 or not results[-1][0].clean:
-                say(f"{done} of {len(jobs)} faults of this half {'; '.join(results[-1][0].problems()[:2])}")
-    return results
+        attempt = lambda _, job: _try(server, folder, *job)  # noqa: E731
+        return try_each(jobs, attempt, say, what="faults of this half", every=50)
 
 
-def _try(server: ForkServer, folder: Path, number: int, fault: Fault) -> tuple[Verdict, float]:
+def _try(server: ForkServer, folder: Path, number: int, fault: Fault) -> Judged:
     scenario, root = SCENARIOS[fault.name], _copy(_template(folder, fault.name), folder / "points" / str(number))
     place = place_at(str(root))
     try:
         escaped = _act(server, root, fault)
         verdict, seconds = judge(server, place, tail_may_be_torn=True, damaged=scenario.damaged)
     except (RuntimeError, TimeoutError) as error:
-        return Verdict(lost=[f"{error} [{fault}; {root}]"]), 0.0
+        return Verdict(lost=[f"{error} [{fault}; {root}]"]), None
     verdict.torn = [
         text for text in verdict.torn if "never ackn" not in text
     ]  # what no quarantine takes stays a bad line
     if escaped:
         verdict.torn.append(f"escaped: {escaped}")
-    for problems in (verdict.lost, verdict.doubled, verdict.torn):
-        problems[:] = [f"{problem} [{fault}; {root}]" for problem in problems]
+    verdict.tell_where(f"{fault}; {root}")
     if verdict.clean:
         shutil.rmtree(root)
     return verdict, seconds

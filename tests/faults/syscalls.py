@@ -17,7 +17,7 @@ from typing import Self
 from tests.faults.actors import place_at
 from tests.faults.checker import Verdict
 from tests.faults.forkserver import ForkServer
-from tests.faults.kills import judge, look, raise_nodes, report
+from tests.faults.judging import Judged, all_clean, judge, look, raise_nodes, report
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.stepping import Point, kill_at, points_of
@@ -34,20 +34,17 @@ def run(
     nested: float = NESTED,
 ) -> RigReport:  # fmt: skip
     """Step through scenarios: every point of each, or a sample where all of them are more than `count`."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
-    clean = lambda: all(verdict.clean for verdict in verdicts)  # noqa: E731
+    dice, results = random.Random(seed), list[Judged]()
     with (
-        scratch("syscalls", memory=True, keep=lambda: not planted and not clean()) as folder,
+        scratch("syscalls", memory=True, keep=lambda: not planted and not all_clean(results)) as folder,
         _Stepper(folder, planted) as stepper,
     ):
         work = [(name, point) for name in names for point in stepper.points(name, say)]
         if len(work) > count:
             work = dice.sample(work, count)
         jobs = [(name, point, dice.randrange(2**32), dice.random() < nested) for name, point in work]
-        for verdict, seconds in stepper.step_all(jobs, say):
-            verdicts.append(verdict)
-            healed.append(seconds)
-    return report("SIGKILL at each system call", len(verdicts), verdicts, healed=healed, folder=folder, seed=seed)
+        results += stepper.step_all(jobs, say)
+    return report("SIGKILL at each system call", len(results), results, folder=folder, seed=seed)
 
 
 class _Stepper:
@@ -83,7 +80,7 @@ class _Stepper:
         self._recovery_points[name] = points_of(recovery, self._folder)
         return points
 
-    def step_all(self, jobs: list[tuple[str, Point, int, bool]], say: Say) -> list[tuple[Verdict, float]]:
+    def step_all(self, jobs: list[tuple[str, Point, int, bool]], say: Say) -> list[Judged]:
         """Step through all, two at a time."""
         self._say = say
         halves = [[(number, *job) for number, job in enumerate(jobs)][half::2] for half in range(2)]
@@ -92,9 +89,7 @@ class _Stepper:
             results = pool.map(steps, zip(self._servers, halves, strict=True))
             return [result for half in results for result in half]
 
-    def _step(
-        self, server: ForkServer, number: int, name: str, point: Point, seed: int, nested: bool
-    ) -> tuple[Verdict, float]:
+    def _step(self, server: ForkServer, number: int, name: str, point: Point, seed: int, nested: bool) -> Judged:
         scenario, root = SCENARIOS[name], self._copy(name, str(number))
         place = place_at(str(root))
         trail = [f"{name} killed at {point}"]
@@ -104,11 +99,9 @@ class _Stepper:
             server.run("tests.faults.scenarios:finish", name=name, root=str(root))
         if nested:
             trail += self._kill_recoveries(server, name, root, random.Random(seed))
-        told = judge(server, place, tail_may_be_torn=scenario.torn_tail, damaged=scenario.damaged)
-        verdict, seconds = told
+        verdict, seconds = judge(server, place, tail_may_be_torn=scenario.torn_tail, damaged=scenario.damaged)
         verdict.add(first)
-        for problems in (verdict.lost, verdict.doubled, verdict.torn):
-            problems[:] = [f"{problem} [{', then '.join(trail)}; {root}]" for problem in problems]
+        verdict.tell_where(f"{', then '.join(trail)}; {root}")
         if verdict.clean:
             shutil.rmtree(root)
         if number % 100 == 99 or not verdict.clean:

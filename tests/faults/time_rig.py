@@ -19,7 +19,7 @@ from tests.faults.acting import complete
 from tests.faults.actors import cid_of, manager_of, place_at, plugin_at, quicken
 from tests.faults.checker import Verdict
 from tests.faults.forkserver import ForkServer
-from tests.faults.kills import judge, report
+from tests.faults.judging import Judged, all_clean, judge, report, try_each
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.scenarios import single_threaded
 
@@ -59,21 +59,17 @@ class Virtual:
 
 def run(seed: int, count: int, say: Say) -> RigReport:
     """Have the clock jump about `count` times, 1,600 at most, then have one outage of `count` jobs."""
-    dice, verdicts, healed = random.Random(seed), list[Verdict](), list[float]()
+    dice, results = random.Random(seed), list[Judged]()
     with (
-        scratch("time", memory=True, keep=lambda: not all(verdict.clean for verdict in verdicts)) as folder,
+        scratch("time", memory=True, keep=lambda: not all_clean(results)) as folder,
         ForkServer(folder / "children.log") as server,
     ):
-        for number in range(min(max(1, count // JUMPS), MOST)):
-            verdict, seconds = _case(server, str(folder / str(number)), dice.randrange(2**32))
-            verdicts.append(verdict)
-            healed.append(seconds)
-            if number % 20 == 0 or not verdict.clean:
-                say(f"{(number + 1) * JUMPS} jumps {'; '.join(verdict.problems()[:2])}")
+        seeds = [dice.randrange(2**32) for _ in range(min(max(1, count // JUMPS), MOST))]
+        jump = lambda number, seed: _case(server, str(folder / str(number)), seed)  # noqa: E731
+        results += try_each(seeds, jump, say, what=f"times {JUMPS} jumps", every=20)
         root = str(folder / "outage")
         load = server.run("tests.faults.time_rig:outage", root=root, jobs=count, within=500)
-    row = report("clocks that jump and stand still", len(verdicts) * JUMPS, verdicts, healed=healed, folder=folder,
-                 seed=seed)  # fmt: skip
+    row = report("clocks that jump and stand still", len(results) * JUMPS, results, folder=folder, seed=seed)
     text = (
         f"outage of an hour, {count} jobs: at most {load['after']} pins in a round when it ends, {load['steady']} else"
     )
@@ -82,13 +78,13 @@ def run(seed: int, count: int, say: Say) -> RigReport:
     return row + outage_row
 
 
-def _case(server: ForkServer, root: str, seed: int) -> tuple[Verdict, float]:
+def _case(server: ForkServer, root: str, seed: int) -> Judged:
     place = place_at(root)
     try:
         server.run("tests.faults.time_rig:work_in_odd_times", root=root, seed=seed, within=60)
         return judge(server, place)
     except (RuntimeError, TimeoutError) as error:
-        return Verdict(lost=[f"{error} [{root}, seed {seed}]"]), 0.0
+        return Verdict(lost=[f"{error} [{root}, seed {seed}]"]), None
 
 
 def work_in_odd_times(root: str, seed: int) -> None:

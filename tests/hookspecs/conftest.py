@@ -21,6 +21,11 @@ RECORDER = """
 """A plugin, as a module, that remembers jobs."""
 
 
+@pytest.fixture(autouse=True)
+def _ends(nothing_goes_on: None) -> None:
+    """A plugin that hangs does so no longer than its test."""
+
+
 class Site:
     """A folder on the module search path that distributions can be put into."""
 

@@ -119,6 +119,11 @@ class Bench:
         return [entry.record.job_id for entry in self.archive.entries() if entry.record]
 
 
+@pytest.fixture(autouse=True)
+def _ends(nothing_goes_on: None) -> None:
+    """Workers, their pools and forked hosts end with the test that started them."""
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger without a worker."""

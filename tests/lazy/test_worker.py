@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -222,7 +223,7 @@ class _Hell:
     """Raises, exits, hangs or returns nonsense in every hook."""
 
     def __init__(self, kind: str) -> None:
-        self.kind = kind
+        self.kind, self.over = kind, threading.Event()
 
     def _do(self) -> object:
         if self.kind == "raises":
@@ -230,7 +231,7 @@ class _Hell:
         if self.kind == "exits":
             raise SystemExit(3)
         if self.kind == "hangs":
-            time.sleep(3600)
+            self.over.wait(3600)
         return "nonsense"
 
     @hookimpl
@@ -253,7 +254,8 @@ class _Hell:
 @pytest.mark.parametrize("kind", ["raises", "exits", "hangs", "nonsense"])
 def test_a_plugin_from_hell_delays_nothing_and_loses_nothing(make_bench, kind: str) -> None:
     bench = make_bench(plugin_timeout=0.2, local_fallback_threshold=1)
-    bench.manager.register(_Hell(kind), "hell")
+    hell = _Hell(kind)
+    bench.manager.register(hell, "hell")
     bench.complete("a")
     bench.supernode.down()
     assert bench.drain() == 0
@@ -262,6 +264,7 @@ def test_a_plugin_from_hell_delays_nothing_and_loses_nothing(make_bench, kind: s
     bench.complete("b")
     assert bench.drain() == 0
     assert bench.jobs()["b"].state is State.PINNED
+    hell.over.set()
 
 
 def test_a_deleted_ledger_is_rebuilt_from_the_job_files(bench) -> None:

@@ -6,7 +6,8 @@ from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.pinning_service import PinningService
-from encoder_pin_plugin.nodes.targets import open_node
+from encoder_pin_plugin.nodes.targets import open_node, read_target
+from encoder_pin_plugin.settings import Credentials, Secret
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,18 @@ def test_a_clusters_options() -> None:
     assert isinstance(node, ClusterNode)
     assert node.address == "http://c.example"
     assert node.on_this_machine  # its one known Kubo node is
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["kubo+http://n.example:5001", "cluster+http://c.example?quorum=2&peer=p1@http://127.0.0.1:5001", "psa+http://s"],
+)
+def test_what_was_read_is_opened_with_credentials_that_come_later(url: str) -> None:
+    named = read_target(url)
+    assert named.url == url
+    node = named.open(Credentials("bearer", "", Secret("token-of-ours")))
+    assert node.address == open_node(url).address == named.address
+    assert node.on_this_machine == url.startswith("cluster"), "where a peer's own node is known to be"
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_a_file_that_others_may_read_is_refused(desk: Desk, target: FakeKubo, lo
     [
         ((), "--to"),
         (("--to", "http://x:5001"), "write kubo+http://"),
+        (("--to", ""), "write kubo+http://"),
         (("--to", f"kubo+http://user:{TOKEN}@x:5001"), ""),
         (("--to", "psa+http://127.0.0.1:1", "--transfer", "push"), ""),
         (("--to", "kubo+http://127.0.0.1:1", "--only", "no-cid"), "CID"),
