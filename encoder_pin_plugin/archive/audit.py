@@ -104,13 +104,14 @@ def audit_waiting(archive: Archive, local: PinNode, keys: Keys, mender: Mender |
     Raises StorageError, ArchiveError."""
     audited = Audited(what="waiting in the archive", node=local.address)
     for cid, holding in not_held(local, keys, audited.tally, blocks=True):
+        loss = _loss(cid, keys, holding)
         if mender is None:
-            audited.losses.append(_loss(cid, keys, holding, "nothing was done", mended=False))
+            audited.losses.append(loss)
             continue
         try:
             with mender.exclusion.hold([cid]):
                 if any(archive.where(*key) == archive.path for key in keys[cid]):  # it may have been migrated meanwhile
-                    audited.losses.append(_mend_waiting(cid, keys, holding, mender))
+                    audited.losses.append(_mend_waiting(loss, mender))
         except LockBusy as error:
             audited.tally.unknown[cid] = str(error)
     return audited
@@ -123,10 +124,10 @@ def audit_migrated(
     get, unless `mender` is None. Raises StorageError, ArchiveError."""
     audited = Audited(what="migrated", node=target.address)
     for cid, holding in not_held(target, keys, audited.tally, blocks=blocks):
+        loss = _loss(cid, keys, holding)
         if mender is None:
-            audited.losses.append(_loss(cid, keys, holding, "nothing was done", mended=False))
+            audited.losses.append(loss)
             continue
-        loss = _loss(cid, keys, holding, "", mended=False)
         try:
             with mender.exclusion.hold([cid]):
                 audited.losses.append(_take_back(archive, target, loss, mender))
@@ -169,23 +170,23 @@ def merged(parts: Iterable[Keys]) -> Keys:
     return keys
 
 
-def _loss(cid: str, keys: Keys, holding: Holding, outcome: str, *, mended: bool) -> Loss:
+def _loss(cid: str, keys: Keys, holding: Holding) -> Loss:
     detail = holding.detail or ("its pin has lost blocks" if holding.pinned else "not pinned")
     jobs = tuple(job_id for _, job_id in keys[cid])
-    return Loss(cid=cid, jobs=jobs, detail=detail, outcome=outcome, mended=mended)
+    return Loss(cid=cid, jobs=jobs, detail=detail, outcome="nothing was done", mended=False)
 
 
-def _mend_waiting(cid: str, keys: Keys, holding: Holding, mender: Mender) -> Loss:
+def _mend_waiting(loss: Loss, mender: Mender) -> Loss:
     mender.meet()
     node = mender.pinner.node.address
     try:
-        mender.mend(cid)
+        mender.mend(loss.cid)
     except EncoderPinError as error:
         outcome = f"no copy can be found now ({error}); its line stays, and the next audit tries again"
-        logger.error("LOST: {} of the archive is not whole on {} any more, and {}", cid, node, outcome)
-        return _loss(cid, keys, holding, outcome, mended=False)
-    logger.error("LOST AND FOUND: {} of the archive was not whole on {} any more: it is pinned again", cid, node)
-    return _loss(cid, keys, holding, "pinned again here, whole", mended=True)
+        logger.error("LOST: {} of the archive is not whole on {} any more, and {}", loss.cid, node, outcome)
+        return replace(loss, outcome=outcome)
+    logger.error("LOST AND FOUND: {} of the archive was not whole on {} any more: it is pinned again", loss.cid, node)
+    return replace(loss, outcome="pinned again here, whole", mended=True)
 
 
 def _take_back(archive: Archive, target: PinNode, loss: Loss, mender: Mender) -> Loss:

@@ -34,6 +34,8 @@ _CHUNK = 1 << 20
 _CIDS = re.compile(rb"Qm[1-9A-HJ-NP-Za-km-z]{44}|baf[yk][a-z2-7]{55}")
 """The CIDs of an encoder's videos: in a row one stands right before the next column, so its length is exact."""
 
+_LONGEST_CID = 59
+
 
 def read_database(path: Path) -> Iterator[Found]:
     """What stands in a former encoder's database. Raises StorageError, ArchiveError for what is no regular file."""
@@ -56,8 +58,9 @@ def read_database(path: Path) -> Iterator[Found]:
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that cannot change `path`. Raises sqlite3.Error."""
+    path = path.resolve()  # a journal stands beside the file itself, not beside a link to it
     if not any(path.with_name(path.name + end).exists() for end in _SIDE_FILES):
-        with closing(_connect(path.resolve(), "mode=ro")) as connection:
+        with closing(_connect(path, "mode=ro")) as connection:
             yield connection
         return
     with tempfile.TemporaryDirectory(prefix="encoder-pin-import-") as folder:
@@ -72,7 +75,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5.0, isolation_level=None)
+    connection = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)
     connection.row_factory = sqlite3.Row
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
@@ -92,10 +95,10 @@ def _rows(connection: sqlite3.Connection) -> Iterator[sqlite3.Row]:
 
 def _check(connection: sqlite3.Connection) -> None:
     """Raises sqlite3.DatabaseError where the file is damaged in a way that reading its rows has not shown: the part
-    of a page that is cut off reads as zeros."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found is None or found[0] != "ok":
-        raise sqlite3.DatabaseError(found[0] if found else "it gives no answer")
+    of a page that is cut off reads as zeros, which `quick_check` takes for text; an index tells that it is not."""
+    for (found,) in connection.execute("PRAGMA integrity_check(1)"):
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
 
 
 def _of(row: dict[str, object], place: Place) -> Found:
@@ -136,12 +139,12 @@ def _cids_in(path: Path) -> Iterator[str]:
     descriptor = open_to_read(path, follow=True)
     if descriptor is None:
         return
-    overlap, tail = 64, b""
+    tail = b""
     try:
         with storage_errors("read", path):
             while chunk := os.read(descriptor, _CHUNK):
                 for match in _CIDS.finditer(tail + chunk):
                     yield match[0].decode()
-                tail = chunk[-overlap:]
+                tail = chunk[-_LONGEST_CID:]
     finally:
         os.close(descriptor)

@@ -85,7 +85,8 @@ def running_encoder(folder: Path) -> str:
     for path in (folder / "data" / LOCK_NAME, folder / LOCK_NAME):
         try:
             with path.open("rb") as file:
-                return f"{path} (process {file.read(20).decode('ascii', 'replace').strip() or 'unknown'})"
+                process = file.read(20).decode("ascii", "replace").strip()
         except OSError:
             continue
+        return f"{path} (process {process or 'unknown'})"
     return ""

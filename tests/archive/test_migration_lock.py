@@ -1,0 +1,115 @@
+"""One migration at a time: who comes second is told who is first, or waits, and nobody is locked out for good."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoder_pin_plugin.archive import migration_lock as module
+from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migration_lock
+from encoder_pin_plugin.errors import LockBusy, StorageError
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def second(data: Path) -> str:
+    """What whoever comes second is told."""
+    with pytest.raises(LockBusy) as busy, migration_lock(data, "again"):
+        pass
+    return str(busy.value)
+
+
+def test_who_comes_second_is_told_who_is_at_what_since_when(data: Path) -> None:
+    before = datetime.now(UTC)
+    with migration_lock(data, "to kubo+http://x"):
+        said = second(data)
+    match = re.fullmatch(r"process (\d+) has been migrating this archive since (\S+) \((.*)\); wait for it .*", said)
+    assert match
+    assert (int(match[1]), match[3]) == (os.getpid(), "to kubo+http://x")
+    assert abs((datetime.fromisoformat(match[2]) - before).total_seconds()) < 60
+
+
+@pytest.mark.parametrize(
+    "note",
+    [b"", b"[]", b'{"since":"s","doing":"d"}', b'{"pid":1,"doing":"d"}', b'{"pid":1,"since":"s"}',
+     b'{"pid":"1","since":"s","doing":"d"}', b'{"pid":1,"since":2,"doing":"d"}', b'{"pid":1,"since":"s","doing":3}'],
+)  # fmt: skip
+def test_where_the_first_left_no_word_of_itself_the_lock_is_named(data: Path, note: bytes) -> None:
+    with migration_lock(data, "x"):
+        (data / HOLDER_NAME).write_bytes(note)
+        assert second(data).startswith(f"another migration holds {data / LOCK_NAME}; wait for it with --wait")
+
+
+def test_the_next_one_names_itself(data: Path) -> None:
+    for doing in ("first", "then"):
+        with migration_lock(data, doing):
+            assert json.loads((data / HOLDER_NAME).read_bytes())["doing"] == doing
+
+
+def test_the_lock_is_ours_alone_in_a_folder_that_is_made(data: Path) -> None:
+    with migration_lock(data, "x"):
+        assert stat.S_IMODE((data / LOCK_NAME).stat().st_mode) == 0o600
+
+
+def test_whoever_waits_comes_next(data: Path) -> None:
+    done: list[str] = []
+
+    def wait() -> None:
+        with migration_lock(data, "second", wait=True):
+            done.append("second")
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    with migration_lock(data, "first"):
+        waiting.start()
+        waiting.join(timeout=0.3)
+        assert waiting.is_alive(), "it waits"
+        done.append("first")
+    waiting.join(timeout=20)
+    assert done == ["first", "second"]
+
+
+def test_it_is_let_go_whatever_happens_and_by_any_thread(data: Path) -> None:
+    with pytest.raises(KeyError), migration_lock(data, "x"):
+        raise KeyError
+    lock = migration_lock(data, "x")
+    lock.__enter__()
+    ending = threading.Thread(target=lambda: lock.__exit__(None, None, None))
+    ending.start()
+    ending.join()
+    with migration_lock(data, "next"):
+        pass
+
+
+def test_where_nobody_can_sign_the_lock_is_let_go(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "replace_file", full)
+        with pytest.raises(StorageError, match=f"^cannot write {data / HOLDER_NAME}: "), migration_lock(data, "x"):
+            pass
+    with migration_lock(data, "next"):
+        pass
+
+
+def test_where_there_can_be_no_lock_it_is_said_and_nothing_stands_in_for_one(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(StorageError, match=f"^cannot lock {data / LOCK_NAME}: "), migration_lock(data, "x"):
+        pass
