@@ -35,8 +35,11 @@ def hands() -> Iterator[Hands]:
 
 
 @pytest.fixture
-def make(hands: Hands) -> Iterator[Callable[[int], Pool]]:
+def make(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Pool]]:
+    """Makes pools of a size; at the end they are closed, and no thread of theirs has died of an error."""
     pools: list[Pool] = []
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
 
     def make(size: int) -> Pool:
         pools.append(Pool("hand", size))
@@ -47,6 +50,7 @@ def make(hands: Hands) -> Iterator[Callable[[int], Pool]]:
     for pool in pools:
         pool.close()
     until(lambda: _threads() == [])
+    assert died == []
 
 
 @pytest.fixture
