@@ -16,6 +16,7 @@ from encoder_pin_plugin.lazy.ports import Result
 from encoder_pin_plugin.lazy.retry import Breaker
 from encoder_pin_plugin.settings import load_settings
 from tests.fakes.memory_node import MemoryNode
+from tests.lazy.booking import add
 from tests.lazy.conftest import NOW
 
 
@@ -130,3 +131,16 @@ class Desk:
     @property
     def side(self) -> Hands:
         return self.pools["lazy-pin-side"]
+
+
+def many(ledger: Ledger, count: int, name: str = "job", **fields: Any) -> list[str]:
+    """Submit so many jobs; their ids."""
+    jobs = [f"{name} {number:02}" for number in range(count)]
+    add(ledger, *jobs, **fields)
+    return jobs
+
+
+def put(ledger: Ledger, what: str, where: str = "1") -> None:
+    """Write columns of rows."""
+    with ledger.transaction() as db:
+        db.execute(f"UPDATE job SET {what} WHERE {where}")

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from encoder_hookspecs.events import Reason
-from encoder_pin_plugin.lazy.dispatch import FALLBACKS_AT_ONCE, LEASE, PLUGINS
+from encoder_pin_plugin.lazy.dispatch import FALLBACKS_AT_ONCE, LEASE
 from encoder_pin_plugin.lazy.ledger import Ledger
-from encoder_pin_plugin.lazy.pins import State, Step
 from encoder_pin_plugin.lazy.ports import Outcome
 from tests.lazy.booking import add, column, names
 from tests.lazy.conftest import NOW
-from tests.lazy.dispatching import Desk
+from tests.lazy.dispatching import Desk, many, put
 
 HOUR = 3_600_000
 
@@ -31,24 +29,13 @@ def desk(make: Callable[..., Desk]) -> Desk:
     return make()
 
 
-def _many(ledger: Ledger, count: int, name: str = "job", **fields: Any) -> list[str]:
-    jobs = [f"{name} {number:02}" for number in range(count)]
-    add(ledger, *jobs, **fields)
-    return jobs
-
-
-def _set(ledger: Ledger, what: str, where: str = "1") -> None:
-    with ledger.transaction() as db:
-        db.execute(f"UPDATE job SET {what} WHERE {where}")
-
-
 def test_threads_are_made_for_all_that_may_be_under_way(desk: Desk) -> None:
     sizes = {name: pool.size for name, pool in desk.pools.items()}
     assert sizes == {"lazy-pin": 4 + 2, "local-fallback": 8, "lazy-pin-side": 4, "lazy-pin-observers": 2}
 
 
 @pytest.mark.parametrize(("at_once", "observers"), [(1, 2), (8, 4), (9, 4)])
-def test_observers_are_told_by_half_as_many(make: Callable[..., Desk], at_once: int, observers: int) -> None:
+def test_observers_are_told_by_half_asmany(make: Callable[..., Desk], at_once: int, observers: int) -> None:
     assert make(lazy_pin_concurrency=at_once).pools["lazy-pin-observers"].size == observers
 
 
@@ -58,7 +45,7 @@ def test_all_threads_are_let_go(desk: Desk) -> None:
 
 
 def test_due_jobs_are_attempted_as_many_as_there_are_slots(desk: Desk, ledger: Ledger) -> None:
-    jobs = _many(ledger, 10)
+    jobs = many(ledger, 10)
     assert not desk.dispatch.busy
     assert len(desk.attempted()) == 4 + 2 + 2
     assert desk.dispatch.busy
@@ -71,7 +58,7 @@ def test_due_jobs_are_attempted_as_many_as_there_are_slots(desk: Desk, ledger: L
 
 def test_a_job_that_is_not_due_waits(desk: Desk, ledger: Ledger) -> None:
     add(ledger, "a")
-    _set(ledger, f"next_at={NOW + 1}")
+    put(ledger, f"next_at={NOW + 1}")
     assert desk.attempted() == []
     desk.time.passed = 0.5
     assert desk.attempted() == ["a"]
@@ -79,7 +66,7 @@ def test_a_job_that_is_not_due_waits(desk: Desk, ledger: Ledger) -> None:
 
 def test_a_claimed_job_is_leased_for_two_minutes(desk: Desk, ledger: Ledger) -> None:
     add(ledger, "a", "b")
-    _set(ledger, "state='falling_back'", "job_id='b'")
+    put(ledger, "state='falling_back'", "job_id='b'")
     desk.claim()
     assert LEASE == 120_000
     for name in "ab":
@@ -91,9 +78,9 @@ def test_a_quarter_is_kept_free_of_large_jobs(
     make: Callable[..., Desk], ledger: Ledger, at_once: int, large_ones: int
 ) -> None:
     desk = make(lazy_pin_concurrency=at_once)
-    large = _many(ledger, 6, "large", size_mb=5000.0)
-    small = _many(ledger, 2, "small")
-    _set(ledger, f"next_at={NOW - 1}", "size_mb > 1000")
+    large = many(ledger, 6, "large", size_mb=5000.0)
+    small = many(ledger, 2, "small")
+    put(ledger, f"next_at={NOW - 1}", "size_mb > 1000")
     begun = desk.attempted()
     assert len(set(begun) & set(large)) == large_ones
     assert set(begun) >= set(small)
@@ -103,30 +90,30 @@ def test_a_quarter_is_kept_free_of_large_jobs(
 
 def test_where_one_is_pinned_at_a_time_it_may_be_a_large_one(make: Callable[..., Desk], ledger: Ledger) -> None:
     desk = make(lazy_pin_concurrency=1)
-    _many(ledger, 3, "large", size_mb=5000.0)
+    many(ledger, 3, "large", size_mb=5000.0)
     assert len(desk.attempted()) == 1
     assert desk.attempted() == []
 
 
 def test_old_large_jobs_take_the_room_of_others(make: Callable[..., Desk], ledger: Ledger) -> None:
     desk = make(fallback_after=3600)
-    old = _many(ledger, 5, "old", size_mb=5000.0)
-    _set(ledger, f"waiting_since={NOW - HOUR}, next_at={NOW + HOUR}")
-    _many(ledger, 2, "large", size_mb=5000.0)
+    old = many(ledger, 5, "old", size_mb=5000.0)
+    put(ledger, f"waiting_since={NOW - HOUR}, next_at={NOW + HOUR}")
+    many(ledger, 2, "large", size_mb=5000.0)
     assert sorted(desk.attempted()) == old
     assert desk.attempted() == []
 
 
 def test_a_large_job_that_falls_back_takes_no_room(desk: Desk, ledger: Ledger) -> None:
-    _many(ledger, 4, "falling", size_mb=5000.0)
-    _set(ledger, "state='falling_back'")
-    large = _many(ledger, 3, "large", size_mb=5000.0)
+    many(ledger, 4, "falling", size_mb=5000.0)
+    put(ledger, "state='falling_back'")
+    large = many(ledger, 3, "large", size_mb=5000.0)
     assert sorted(desk.attempted()) == large
 
 
 def test_quick_jobs_are_claimed_further_ahead(desk: Desk, ledger: Ledger) -> None:
-    _many(ledger, 30)
-    _set(ledger, "state='falling_back'", "job_id='job 29'")
+    many(ledger, 30)
+    put(ledger, "state='falling_back'", "job_id='job 29'")
     assert desk.fell_back() == ["job 29"]
     desk.pools["lazy-pin"].work()
     desk.dispatch.ended(desk.fallbacks.pins[0])
@@ -157,63 +144,9 @@ def test_results_are_awaited_until_all_are_posted(desk: Desk, ledger: Ledger) ->
     assert not desk.dispatch.awaits(2)
 
 
-class TestWhileTheSupernodeIsDown:
-    def test_one_at_a_time_finds_out(self, desk: Desk, ledger: Ledger) -> None:
-        _many(ledger, 5)
-        desk.breaker.failed(Reason.REFUSED, 1000.0)
-        assert desk.attempted() == []
-        desk.time.passed = 60.0
-        assert len(desk.attempted()) == 1
-        assert desk.attempted() == []
-
-    def test_what_is_too_old_to_wait_is_given_up(self, desk: Desk, ledger: Ledger) -> None:
-        desk.breaker.failed(Reason.REFUSED, 1000.0)
-        add(ledger, "old", "young")
-        _set(ledger, f"attempts=2, tries=3, next_at={NOW + HOUR}")
-        _set(ledger, f"waiting_since={NOW - 7_200_000}", "job_id='old'")
-        _set(ledger, f"waiting_since={NOW - 7_199_999}", "job_id='young'")
-        assert desk.attempted() == []
-        (outcome,) = desk.posted
-        assert isinstance(outcome, Outcome)
-        text = "the supernode was not asked: it is down, or none is configured"
-        step = outcome.step
-        assert (outcome.asked, outcome.reason, step.pin.job.job_id, step.pin.owner) == (False, None, "old", "w1")
-        expected = Step(pin=step.pin, state=State.FALLING_BACK, attempts=2, tries=3, reason=Reason.TOO_OLD, error=text)
-        assert step == expected
-        assert desk.dispatch.busy
-        desk.claim()
-        assert len(desk.posted) == 1
-        desk.dispatch.ended(step.pin)
-        assert not desk.dispatch.busy
-        assert ledger.commit([step], NOW) == [step]
-
-    def test_why_it_failed_before_is_kept(self, desk: Desk, ledger: Ledger) -> None:
-        desk.breaker.failed(Reason.REFUSED, 1000.0)
-        add(ledger, "old")
-        _set(ledger, f"waiting_since={NOW - 3 * HOUR}, reason='timeout', error='no answer'")
-        desk.claim()
-        (outcome,) = desk.posted
-        assert isinstance(outcome, Outcome)
-        assert (outcome.step.reason, outcome.step.error) == (Reason.TIMEOUT, "no answer")
-
-    def test_no_more_are_given_up_at_once_than_there_are_slots(self, desk: Desk, ledger: Ledger) -> None:
-        desk.breaker.failed(Reason.REFUSED, 1000.0)
-        _many(ledger, 10)
-        _set(ledger, f"waiting_since={NOW - 3 * HOUR}")
-        desk.claim()
-        desk.claim()
-        assert len(desk.posted) == 8
-        first = desk.posted[0]
-        assert isinstance(first, Outcome)
-        desk.dispatch.ended(first.step.pin)
-        desk.time.passed = 1.0
-        desk.claim()
-        assert len(desk.posted) == 9
-
-
 def test_an_old_job_is_attempted_once_more_before_it_is_due(desk: Desk, ledger: Ledger) -> None:
     add(ledger, "old")
-    _set(ledger, f"waiting_since={NOW - 3 * HOUR}, next_at={NOW + HOUR}")
+    put(ledger, f"waiting_since={NOW - 3 * HOUR}, next_at={NOW + HOUR}")
     assert desk.attempted() == ["old"]
     assert desk.posted == []
 
@@ -221,7 +154,7 @@ def test_an_old_job_is_attempted_once_more_before_it_is_due(desk: Desk, ledger: 
 def test_without_a_supernode_old_jobs_are_given_up_and_no_other(make: Callable[..., Desk], ledger: Ledger) -> None:
     desk = make(supernode=False)
     add(ledger, "old", "young")
-    _set(ledger, f"waiting_since={NOW - 3 * HOUR}", "job_id='old'")
+    put(ledger, f"waiting_since={NOW - 3 * HOUR}", "job_id='old'")
     assert desk.attempted() == []
     assert [it.step.pin.job.job_id for it in desk.posted if isinstance(it, Outcome)] == ["old"]
 
@@ -229,14 +162,14 @@ def test_without_a_supernode_old_jobs_are_given_up_and_no_other(make: Callable[.
 def test_where_nothing_may_fall_back_an_old_job_waits_for_its_turn(make: Callable[..., Desk], ledger: Ledger) -> None:
     desk = make(enable_local_fallback=False)
     add(ledger, "old")
-    _set(ledger, f"waiting_since={NOW - 3 * HOUR}, next_at={NOW + HOUR}")
+    put(ledger, f"waiting_since={NOW - 3 * HOUR}, next_at={NOW + HOUR}")
     assert desk.attempted() == []
     assert desk.posted == []
 
 
 def test_no_more_fall_back_at_once_than_may(desk: Desk, ledger: Ledger) -> None:
-    jobs = _many(ledger, 10, "falling")
-    _set(ledger, "state='falling_back'")
+    jobs = many(ledger, 10, "falling")
+    put(ledger, "state='falling_back'")
     add(ledger, "pending")
     assert FALLBACKS_AT_ONCE == 8
     begun = desk.fell_back()
@@ -248,9 +181,9 @@ def test_no_more_fall_back_at_once_than_may(desk: Desk, ledger: Ledger) -> None:
 
 
 def test_who_has_all_hands_full_leaves_the_ledger_to_others(desk: Desk, ledger: Ledger) -> None:
-    _many(ledger, 10, "falling")
-    _set(ledger, "state='falling_back'")
-    _many(ledger, 10)
+    many(ledger, 10, "falling")
+    put(ledger, "state='falling_back'")
+    many(ledger, 10)
     desk.claim()
     ledger.read("PRAGMA busy_timeout=10")
     with closing(Ledger(ledger.path)) as other, other.transaction():
@@ -276,65 +209,14 @@ def test_where_no_thread_can_be_started_a_job_is_not_under_way(desk: Desk, ledge
     assert desk.breaker.allows(2000.0) == 1
 
 
-class TestHanging:
-    LONGEST = 2 * 900 + PLUGINS * 5.0
-
-    @pytest.fixture
-    def desk(self, make: Callable[..., Desk], ledger: Ledger) -> Desk:
-        """An attempt and a fallback are under way."""
-        desk = make(lazy_pin_timeout=900, plugin_timeout=5)
-        add(ledger, "attempt", "fallback")
-        _set(ledger, "state='falling_back'", "job_id='fallback'")
-        desk.claim()
-        return desk
-
-    def test_leases_of_what_is_under_way_are_prolonged(self, desk: Desk, ledger: Ledger) -> None:
-        desk.time.passed = 30.0
-        desk.dispatch.renew(ledger)
-        assert column(ledger, "attempt", "lease_until") == NOW + 30_000 + LEASE
-        assert column(ledger, "fallback", "lease_until") == NOW + 30_000 + LEASE
-
-    def test_what_waits_for_a_thread_does_not_hang(self, desk: Desk, ledger: Ledger) -> None:
-        desk.time.passed = 10 * self.LONGEST
-        desk.dispatch.renew(ledger)
-        assert desk.dispatch.awaits(1)
-
-    @pytest.mark.parametrize(("pool", "other"), [("lazy-pin", "local-fallback"), ("local-fallback", "lazy-pin")])
-    def test_what_is_beyond_its_time_is_given_up(
-        self, desk: Desk, ledger: Ledger, log: list[str], pool: str, other: str
-    ) -> None:
-        desk.time.passed = 7.0
-        desk.pools[pool].work()
-        desk.time.passed = 7.0 + self.LONGEST
-        desk.dispatch.renew(ledger)
-        assert desk.dispatch.awaits(1)
-        desk.time.passed += 0.1
-        before = column(ledger, "attempt" if pool == "lazy-pin" else "fallback", "lease_until")
-        desk.dispatch.renew(ledger)
-        assert not desk.dispatch.awaits(1)
-        assert desk.dispatch.busy
-        assert (desk.pools[pool].given_up, desk.pools[other].given_up) == (1, 0)
-        assert column(ledger, "attempt" if pool == "lazy-pin" else "fallback", "lease_until") == before
-        assert desk.breaker.is_open is (pool == "lazy-pin")
-        assert "hangs in a node or plugin" in log[0]
-
-    def test_the_pause_after_it_begins_then(self, desk: Desk, ledger: Ledger) -> None:
-        desk.pools["lazy-pin"].work()
-        desk.time.passed = self.LONGEST + 1
-        desk.dispatch.renew(ledger)
-        opens_at = desk.breaker.opens_at()
-        assert opens_at is not None
-        assert 0 < opens_at - desk.time.steady() < 60
-
-
 @pytest.mark.parametrize(("longest", "cap"), [(3600, 3_600_000), (60, 600_000)])
 def test_no_job_is_parked_beyond_the_longest_wait(
     make: Callable[..., Desk], ledger: Ledger, longest: int, cap: int
 ) -> None:
     desk = make(lazy_pin_max_backoff=longest, lazy_pin_backoff="60")
     add(ledger, "within", "beyond")
-    _set(ledger, f"next_at={NOW + cap + 5000}", "job_id='within'")
-    _set(ledger, f"next_at={NOW + cap + 5001}", "job_id='beyond'")
+    put(ledger, f"next_at={NOW + cap + 5000}", "job_id='within'")
+    put(ledger, f"next_at={NOW + cap + 5001}", "job_id='beyond'")
     desk.dispatch.mind_the_clock(ledger)
     assert ledger.mark is not None
     assert column(ledger, "within", "next_at") == NOW + cap + 5000
