@@ -183,9 +183,7 @@ class Dispatch:
         if self._attempts is None:
             return
         allowed = self._breaker.allows(self._clock.steady())
-        limit = self._free if allowed is None else min(allowed, self._free)
-        if limit <= 0:
-            return
+        limit = max(0, self._free if allowed is None else min(allowed, self._free))
         large = sum(item.attempt and item.pin.large for item in self._in_flight.values())
         room = min(limit, max(0, max(1, self._at_once * 3 // 4) - large))
         pins = ledger.claim(self._owner, State.PENDING, now, limit=room, lease=LEASE) if room else []

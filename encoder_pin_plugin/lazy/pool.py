@@ -36,8 +36,9 @@ class Pool:
     def submit(self, task: Callable[[], None]) -> None:
         """Run `task` on one of the threads. Raises RuntimeError where there is none and none can be started."""
         with self._lock:
-            start = self._busy >= self._started and self._started < self._size
-            if start and not self._start() and self._started == 0:
+            if self._busy >= self._started and self._started < self._size:
+                self._start()
+            if self._started == 0:
                 raise RuntimeError(
                     f"no thread can be started for {self._name}: has the system reached a limit of threads?"
                 )
@@ -48,7 +49,6 @@ class Pool:
         """One thread hangs in a task that is given up: another one takes its place, at once, for tasks may wait."""
         with self._lock:
             self._size += 1
-            self._busy -= 1
             self._start()
 
     def close(self) -> None:
@@ -59,15 +59,14 @@ class Pool:
         for _ in range(self._started):
             self._tasks.put(None)
 
-    def _start(self) -> bool:
+    def _start(self) -> None:
         """Start a thread where the system has one to give; a later task tries again where it has none."""
         try:
             threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
         except RuntimeError as error:
             logger.warning("{} has {} threads: {}", self._name, self._started, error)
-            return False
-        self._started += 1
-        return True
+        else:
+            self._started += 1
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

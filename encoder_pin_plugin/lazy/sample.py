@@ -8,7 +8,7 @@ Where it has got to stands in the ledger: neither a restart nor a second worker 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from encoder_pin_plugin.lazy.statements import lazy_pin
 from encoder_pin_plugin.nodes.holding import Tally, not_held
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from encoder_pin_plugin.clock import Clock
@@ -35,11 +36,19 @@ SIZE = 50
 """Jobs in one sample."""
 
 _NAME = "sample"
+_TAKEN = "SELECT value FROM meta WHERE name=?"
 _NEXT = "SELECT * FROM job WHERE key > ? AND +state = 'pinned' ORDER BY key LIMIT ?"
-
 
 LOOK = 600.0
 """Seconds between two looks at whether a day has passed."""
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last sample: when it was taken, and up to which key."""
+
+    taken_at: int
+    cursor: str
 
 
 class DailySample:
@@ -79,15 +88,17 @@ def take_sample(ledger: Ledger, now: int, *, size: int = SIZE) -> list[LazyPin]:
         now: wall-clock milliseconds.
         size: how many at most.
     """
-    if not _is_due(ledger, now):
+    if not _is_due(_parsed(ledger.read(_TAKEN, (_NAME,))), now):  # else it is worth a look under the write lock
         return []
     with ledger.transaction() as db:
-        row = db.execute("SELECT value FROM meta WHERE name=?", (_NAME,)).fetchone()
-        taken_at, cursor = _read(row["value"]) if row else (now, "")
-        rows = [] if row is None or 0 <= now - taken_at < EVERY else db.execute(_NEXT, (cursor, size)).fetchall()
-        cursor = rows[-1]["key"] if len(rows) == size else ""  # at the end, the next one begins anew
+        last = _parsed(db.execute(_TAKEN, (_NAME,)).fetchall())
+        if not _is_due(last, now):  # another worker was quicker
+            return []
+        rows = db.execute(_NEXT, (last.cursor, size)).fetchall() if last else []
+        pins = [lazy_pin(row) for row in rows]
+        cursor = pins[-1].key if len(pins) == size else ""  # at the end, the next one begins anew
         db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_NAME, f"{now} {cursor}"))
-    return [lazy_pin(row) for row in rows]
+    return pins
 
 
 def ask_again(node: PinNode, spool: Spool, pins: list[LazyPin]) -> list[LazyPin]:
@@ -116,12 +127,14 @@ def reopen(pin: LazyPin, node: PinNode, spool: Spool) -> None:
     spool.record(replace(pin.job, completed_at=datetime.now(UTC)))  # or it would be too old for another attempt
 
 
-def _is_due(ledger: Ledger, now: int) -> bool:
-    """Whether a look under the write lock is worth it."""
-    rows = ledger.read("SELECT value FROM meta WHERE name=?", (_NAME,))
-    return not rows or not 0 <= now - _read(rows[0]["value"])[0] < EVERY
+def _is_due(last: _Last | None, now: int) -> bool:
+    return last is None or not 0 <= now - last.taken_at < EVERY
 
 
-def _read(value: str) -> tuple[int, str]:
-    taken_at, _, cursor = value.partition(" ")
-    return int(taken_at), cursor
+def _parsed(rows: list[sqlite3.Row]) -> _Last | None:
+    """None where there is none, or a damaged one."""
+    taken_at, _, cursor = "".join(str(row["value"]) for row in rows).partition(" ")
+    try:
+        return _Last(int(taken_at), cursor)
+    except ValueError:
+        return None

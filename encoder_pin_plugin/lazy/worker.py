@@ -30,11 +30,11 @@ from encoder_pin_plugin.lazy.results import Results
 from encoder_pin_plugin.lazy.retry import Breaker
 from encoder_pin_plugin.lazy.rounds import Rounds
 from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.lazy.timetable import Timetable
+from encoder_pin_plugin.lazy.trouble import Trouble
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from encoder_pin_plugin.clock import Clock
     from encoder_pin_plugin.lazy.pins import LazyPin
     from encoder_pin_plugin.lazy.ports import Decisions, Nodes
@@ -44,9 +44,6 @@ LEDGER_NAME = "lazy-pins.db"
 
 POLL = 1.0
 """Seconds after which other processes' job files and due times are looked for."""
-
-IN_VAIN = 10
-"""Rounds in a row that could not go on, after which a drain ends: nobody waits for ever for a drain."""
 
 GATHER = 0.1
 """Seconds for which results may gather, so that a transaction writes many: each keeps Kubo's disk waiting as well."""
@@ -78,10 +75,9 @@ class Worker:
         self._has_supernode = nodes.supernode is not None
         self._wake, self._stop, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._results = Results(settings, self._breaker, alarms=self._alarms, clock=self._clock, wake=self._wake.set)
-        self._due: dict[str, float] = {}
-        self._patience, self._in_vain = 30.0, 0
+        self._every, self._trouble = Timetable(self._clock).every, Trouble(self._alarms)
+        self._patience = 30.0
         self._more = self._begun = False
-        self._trouble: Exception | None = None
         self._dispatch = self._make_dispatch(nodes, decisions)
 
     def _make_dispatch(self, nodes: Nodes, decisions: Decisions) -> Dispatch:
@@ -136,8 +132,10 @@ class Worker:
         try:
             while not self._stop.is_set():
                 self._turn()
-                if drain and (self._stuck() or self._drained()):
-                    break
+                if drain:
+                    self._trouble.raise_what_stays()
+                    if self._drained():
+                        break
                 self._pause()
             self._finish()
             return self._open_jobs()
@@ -161,13 +159,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - nothing may end the one thread that all jobs depend on
             self._cannot_go_on(error)
         else:
-            self._in_vain = 0
-            self._alarms.end("worker", "the worker goes on")
-
-    def _stuck(self) -> bool:
-        if self._trouble is not None and self._in_vain >= IN_VAIN:
-            raise self._trouble
-        return False
+            self._trouble.over()
 
     def _live(self) -> None:
         """Show that there is a worker. Raises StorageError."""
@@ -196,12 +188,7 @@ class Worker:
             self._stop.wait(POLL)
 
     def _cannot_go_on(self, error: Exception) -> None:
-        self._in_vain += 1
-        self._trouble = error
-        what = str(error) if isinstance(error, EncoderPinError) else f"{type(error).__name__}: {error}"
-        self._alarms.begin("worker", f"the worker cannot go on for now, and tries again: {what}")
-        if not isinstance(error, EncoderPinError):
-            logger.opt(exception=error).debug("where that came from")
+        self._trouble.met(error)
         self._stop.wait(POLL)
 
     def _pause(self) -> None:
@@ -235,12 +222,6 @@ class Worker:
     def _reconcile(self, ledger: Ledger) -> None:
         if self._intake.reconcile(ledger):
             self._wake.set()  # what was found is claimed at once
-
-    def _every(self, seconds: float, name: str, do: Callable[[], object]) -> None:
-        now = self._clock.steady()
-        if now - self._due.get(name, now - seconds) >= seconds:
-            self._due[name] = now
-            do()
 
     def _take_over(self, ledger: Ledger) -> None:
         for name in self._presence.dead(ledger.owners()):

@@ -45,3 +45,9 @@ def test_what_is_claimed_ahead_has_a_bound() -> None:
     for _ in range(10_000):
         ahead.ended()
     assert ahead.slots == AT_MOST * 4
+
+
+def test_where_one_is_pinned_at_a_time_two_others_are_asked_about() -> None:
+    ahead = Ahead(1, Stopwatch())
+    assert ahead.asking == 2
+    assert ahead.slots == 1 + 2 + 2

@@ -1,0 +1,184 @@
+"""When a drain is over, and what others still need."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from encoder_hookspecs.events import Reason
+from encoder_pin_plugin.errors import LedgerError
+from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.pins import LazyPin, State
+from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
+from tests.lazy.conftest import NOW, Bench, until
+
+
+class Passing:
+    """Time that passes when it is told to."""
+
+    passed = 0.0
+
+    def wall(self) -> int:
+        return NOW + int(self.passed * 1000)
+
+    def steady(self) -> float:
+        return 1000.0 + self.passed
+
+    def boot(self) -> str:
+        return "one"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for long."""
+    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.POLL", 0.01)
+    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.GATHER", 0.01)
+
+
+@pytest.fixture
+def clock() -> Passing:
+    return Passing()
+
+
+@pytest.fixture
+def worker(bench: Bench, clock: Passing) -> Iterator[Worker]:
+    worker = bench.worker(clock=clock)
+    yield worker
+    worker._leave()
+
+
+def _ledger(bench: Bench) -> Ledger:
+    return Ledger(bench.settings.data_dir / LEDGER_NAME)
+
+
+class TestDraining:
+    @pytest.fixture
+    def bench(self, make_bench: Callable[..., Bench]) -> Bench:
+        return make_bench(hold_local="off")
+
+    def test_a_drain_waits_for_files_that_are_to_be_taken_in(
+        self, bench: Bench, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert not worker._drained()
+        worker._turn()
+        assert worker._drained()
+        bench.complete("a")
+        assert not worker._drained()
+
+    def test_and_for_results_that_are_posted(self, bench: Bench, worker: Worker) -> None:
+        bench.complete("a")
+        worker._turn()
+        until(lambda: worker._results.waiting)
+        assert not worker._drained()
+
+    def test_and_for_open_jobs_but_those_whose_fallback_failed(self, bench: Bench, worker: Worker) -> None:
+        bench.supernode.down()
+        bench.complete("a")
+        bench.complete("b")
+        worker._turn()
+        until(lambda: not worker._dispatch.awaits(worker._results.waiting))
+        worker._turn()
+        assert not worker._drained()
+        keys = {pin.job.job_id: pin.key for pin in bench.jobs().values()}
+        worker._results.exhausted.add(keys["a"])
+        assert not worker._drained()
+        worker._results.exhausted.add(keys["b"])
+        assert worker._drained()
+
+    def test_where_nothing_may_fall_back_and_the_supernode_is_down_it_waits_for_what_is_under_way(
+        self, make_bench: Callable[..., Bench], clock: Passing
+    ) -> None:
+        bench = make_bench(enable_local_fallback=False, hold_local="off")
+        worker = bench.worker(clock=clock)
+        go = threading.Event()
+        bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
+        bench.complete("a")
+        worker._turn()
+        assert not worker._drained()
+        worker._breaker.failed(Reason.NOT_ALLOWED, clock.steady())
+        assert not worker._drained()
+        (item,) = worker._dispatch._in_flight.values()
+        worker._dispatch.ended(item.pin)
+        assert worker._drained()
+        go.set()
+        worker._leave()
+
+    def test_where_nothing_may_fall_back_and_there_is_no_supernode_it_ends(
+        self, make_bench: Callable[..., Bench], clock: Passing
+    ) -> None:
+        bench = make_bench(enable_local_fallback=False, hold_local="off")
+        bench.supernode = None  # type: ignore[assignment]
+        worker = bench.worker(clock=clock)
+        bench.complete("a")
+        worker._turn()
+        assert worker._drained()
+        worker._leave()
+
+    def test_where_nothing_may_fall_back_a_job_that_the_supernode_may_take_is_waited_for(
+        self, make_bench: Callable[..., Bench], clock: Passing
+    ) -> None:
+        bench = make_bench(enable_local_fallback=False, hold_local="off")
+        bench.supernode.down(Reason.NODE_ERROR)
+        worker = bench.worker(clock=clock)
+        bench.complete("a")
+        worker._turn()
+        until(lambda: worker._results.waiting)
+        worker._turn()
+        assert not worker._dispatch.busy
+        assert not worker._drained()
+        worker._leave()
+
+    @pytest.mark.parametrize("error", [LedgerError("busy"), sqlite3.DatabaseError("damaged")])
+    def test_an_unreadable_ledger_is_not_drained(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        worker._turn()
+
+        def refuse(*_: object) -> None:
+            raise error
+
+        assert worker._ledger.current is not None
+        monkeypatch.setattr(worker._ledger.current, "read", refuse)
+        assert not worker._drained()
+
+
+class TestNeeding:
+    """Whether a CID is needed, asked right before an unpin."""
+
+    @pytest.fixture
+    def pin(self, bench: Bench, worker: Worker) -> LazyPin:
+        """A pinned job."""
+        bench.complete("a")
+        worker._turn()
+        until(lambda: not worker._dispatch.awaits(worker._results.waiting))
+        worker._turn()
+        until(lambda: worker._results.waiting or bench.jobs()["a"].state is State.PINNED)
+        worker._turn()
+        return bench.jobs()["a"]
+
+    def test_a_finished_job_alone_needs_nothing(self, worker: Worker, pin: LazyPin) -> None:
+        assert not worker._needed(pin)
+
+    def test_another_open_job_needs_it(self, bench: Bench, worker: Worker, pin: LazyPin) -> None:
+        bench.supernode.down()
+        bench.complete("b", cid=pin.job.cid)
+        worker._turn()
+        assert worker._needed(pin)
+
+    def test_a_line_of_the_archive_needs_it(
+        self, worker: Worker, pin: LazyPin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(worker._decisions, "needed", lambda cid: cid == pin.job.cid)
+        assert worker._needed(pin)
+
+    def test_as_long_as_files_and_ledger_do_not_agree_all_is_needed(
+        self, bench: Bench, worker: Worker, pin: LazyPin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(worker._intake, "agrees", lambda ledger: ledger is not worker._ledger.current)
+            assert worker._needed(pin)
+        (bench.settings.data_dir / LEDGER_NAME).unlink()
+        assert worker._needed(pin)

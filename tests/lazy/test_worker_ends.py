@@ -1,0 +1,233 @@
+"""How a worker ends: when a drain is over, what is left, and what is needed by others."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from encoder_pin_plugin.errors import LedgerError, StorageError
+from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.pins import State
+from encoder_pin_plugin.lazy.ports import Holds
+from encoder_pin_plugin.lazy.presence import Presence
+from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
+from tests.lazy.conftest import NOW, Bench, until
+
+
+class Passing:
+    """Time that passes when it is told to."""
+
+    passed = 0.0
+
+    def wall(self) -> int:
+        return NOW + int(self.passed * 1000)
+
+    def steady(self) -> float:
+        return 1000.0 + self.passed
+
+    def boot(self) -> str:
+        return "one"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for long."""
+    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.POLL", 0.01)
+    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.GATHER", 0.01)
+
+
+@pytest.fixture
+def clock() -> Passing:
+    return Passing()
+
+
+@pytest.fixture
+def worker(bench: Bench, clock: Passing) -> Iterator[Worker]:
+    worker = bench.worker(clock=clock)
+    yield worker
+    worker._leave()
+
+
+def _ledger(bench: Bench) -> Ledger:
+    return Ledger(bench.settings.data_dir / LEDGER_NAME)
+
+
+class TestEnding:
+    def test_it_runs_until_it_is_told_to_stop(self, bench: Bench) -> None:
+        worker = bench.worker()
+        assert worker.runs
+        assert not worker.wait(0)
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        job = bench.complete("a")
+        worker.wake()
+        until(lambda: job.cid in bench.supernode.pins and not bench.spool.opened())
+        job = bench.complete("b")
+        until(lambda: job.cid in bench.supernode.pins)
+        worker.stop()
+        assert not worker.runs
+        assert worker.wait(20)
+        thread.join(20)
+
+    @pytest.mark.parametrize("call", ["wake", "stop"])
+    def test_who_has_something_to_say_ends_a_pause(
+        self, bench: Bench, worker: Worker, monkeypatch: pytest.MonkeyPatch, call: str
+    ) -> None:
+        monkeypatch.setattr("encoder_pin_plugin.lazy.worker.POLL", 3600.0)
+        pauses = threading.Event()
+        monkeypatch.setattr(worker, "_until_due", lambda: (pauses.set(), 3600.0)[1])
+        threading.Thread(target=worker.run, daemon=True).start()
+        assert pauses.wait(20)
+        pauses.clear()
+        getattr(worker, call)()
+        if call == "wake":
+            assert pauses.wait(20)
+            worker.stop()
+        assert worker.wait(20)
+
+    def test_the_leases_of_what_it_still_waits_for_are_prolonged(
+        self, bench: Bench, worker: Worker, clock: Passing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        go = threading.Event()
+        bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
+        bench.complete("a")
+        worker._turn()
+        waited: list[float] = []
+        renewed: list[float] = []
+        renew = worker._dispatch.renew
+
+        def wait(seconds: float) -> None:
+            assert waited == [] or not worker._wake.is_set()
+            waited.append(seconds)
+            clock.passed += 10
+            worker._wake.set()
+
+        monkeypatch.setattr(worker._wake, "wait", wait)
+        monkeypatch.setattr(worker._dispatch, "renew", lambda ledger: (renewed.append(clock.passed), renew(ledger)))
+        worker.stop(patience=65.0)
+        assert worker.run() == 1
+        assert waited == [0.1] * 7
+        assert renewed == [30.0, 60.0]
+        go.set()
+
+    def test_what_was_found_out_beside_the_work_is_written_down(self, bench: Bench, worker: Worker) -> None:
+        bench.local.blocks = set()
+        bench.supernode.down()
+        bench.complete("a")
+        worker._turn()
+        until(lambda: worker._results.waiting == 2)  # the attempt's end, and that it is not held
+        worker._turn()
+        (pin,) = bench.jobs().values()
+        worker._results.post(Holds(holds={pin.key: "theirs"}))
+        worker.stop()
+        worker.run()
+        assert bench.jobs()["a"].hold == "theirs"
+
+    def test_what_cannot_be_written_down_at_the_end_is_left_to_the_next_start(
+        self, bench: Bench, worker: Worker, clock: Passing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        go = threading.Event()
+        bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
+        bench.complete("a")
+        worker._turn()
+
+        def refuse(*_: object) -> None:
+            clock.passed += 1.0
+            raise LedgerError("busy")
+
+        monkeypatch.setattr(worker._results, "write_down", refuse)
+        worker.stop(patience=1.0)
+        assert worker.run() == 1
+        go.set()
+
+    def test_whatever_happens_at_the_end_who_waits_for_it_hears_of_it(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        closed: list[str] = []
+
+        def refuse() -> None:
+            closed.append("presence")
+            raise StorageError("the disk is gone")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(worker._dispatch, "close", lambda: closed.append("dispatch"))
+            broken.setattr(worker._presence, "end", refuse)
+            with pytest.raises(StorageError):
+                worker.run(drain=True)
+        assert closed == ["dispatch", "presence"]
+        assert worker.wait(0)
+
+    @pytest.mark.parametrize("error", [LedgerError("busy"), sqlite3.DatabaseError("damaged")])
+    def test_leases_that_cannot_be_given_back_keep_nobody_from_leaving(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def refuse(ledger: Ledger, owner: str) -> None:
+            raise error
+
+        monkeypatch.setattr(Ledger, "release", refuse)
+        assert worker.run(drain=True) == 0
+        assert worker._ledger.current is None
+
+    def test_an_ended_one_runs_no_more_and_its_sign_of_life_goes(self, bench: Bench, worker: Worker) -> None:
+        assert worker.run(drain=True) == 0
+        assert not worker.runs
+        assert worker.wait(0)
+        assert worker._ledger.current is None
+        assert Presence(bench.settings.data_dir).dead({worker._presence.name}) != set()
+
+    def test_what_is_in_flight_at_the_end_is_left_to_others(self, bench: Bench, worker: Worker) -> None:
+        go = threading.Event()
+        bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
+        bench.complete("a")
+        worker._turn()
+        worker.stop(patience=0.0)
+        try:
+            assert worker.run() == 1
+            with closing(_ledger(bench)) as ledger:
+                assert ledger.owners() == set()
+        finally:
+            go.set()
+
+    def test_what_ends_within_patience_is_written_down(self, bench: Bench, worker: Worker, clock: Passing) -> None:
+        go = threading.Event()
+        bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
+        bench.complete("a")
+        worker._turn()
+        worker.stop(patience=1.0)
+        threading.Timer(0.1, go.set).start()
+        assert worker.run() == 0
+        assert bench.jobs()["a"].state is State.PINNED
+        assert bench.spool.opened() == []
+
+    def test_files_that_are_not_taken_in_are_left_jobs(self, bench: Bench, worker: Worker) -> None:
+        worker._turn()
+        bench.complete("a")
+        bench.complete("b")
+        worker.stop(patience=0.0)
+        assert worker.run() == 2
+
+    @pytest.mark.parametrize("error", [LedgerError("busy"), sqlite3.DatabaseError("damaged"), OSError("gone")])
+    def test_where_the_ledger_is_closed_the_files_are_counted(
+        self, bench: Bench, worker: Worker, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(worker._ledger, "get", refuse)
+        worker._spool.create()
+        assert worker._open_jobs() == 1
+        for name in "abc":
+            bench.complete(name)
+        (path, *_) = bench.spool.arrivals(1)
+        path.rename(bench.spool.open / path.name)
+        assert worker._open_jobs() == 3
+
+        def unlisted(*_: object) -> None:
+            raise StorageError("it cannot be listed")
+
+        monkeypatch.setattr(worker._spool, "opened", unlisted)
+        assert worker._open_jobs() == 1
