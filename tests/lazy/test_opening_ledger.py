@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder_pin_plugin.errors import LedgerError
+from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.opening import OpenLedger
@@ -169,7 +169,8 @@ def test_a_folder_that_refuses_has_it_said(opening: Opening, monkeypatch: pytest
 
     with monkeypatch.context() as broken:
         broken.setattr(Path, "rename", refuse)
-        with pytest.raises(LedgerError, match=r"is damaged \(it is damaged\), and cannot be set aside") as told:
+        with pytest.raises(LedgerError, match=r"is damaged \(it is damaged\); cannot set aside .*: Permission d") as told:
             opening.ledger.recover(DAMAGED)
-    assert told.value.__cause__ is refused
+    assert isinstance(told.value.__cause__, StorageError)
+    assert told.value.__cause__.__cause__ is refused
     assert opening.path.exists()
