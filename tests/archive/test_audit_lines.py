@@ -10,6 +10,7 @@ import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.archive.audit import (
+    Audited,
     Loss,
     Mender,
     audit_migrated,
@@ -25,6 +26,7 @@ from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits, Whole
 from encoder_pin_plugin.nodes.exclusion import Exclusion
+from encoder_pin_plugin.nodes.holding import Tally
 from encoder_pin_plugin.nodes.local import LocalPinner
 from tests.archive.lines import record
 from tests.archive.migrating import cid_of
@@ -94,6 +96,12 @@ def test_without_a_mender_each_loss_is_told_and_nothing_done(archive: Archive, l
     assert (waiting.what, waiting.node, waiting.losses) == ("waiting in the archive", "ours", UNTOUCHED)
     migrated = audit_migrated(archive, target, KEYS, None, blocks=True)
     assert (migrated.what, migrated.node, migrated.losses) == ("migrated", "theirs", UNTOUCHED)
+    assert not migrated.well
+
+
+def test_a_node_that_was_given_up_is_not_well_whatever_it_said() -> None:
+    assert Audited(what="migrated", node="theirs").well
+    assert not Audited(what="migrated", node="theirs", tally=Tally(gave_up="no answer")).well
 
 
 @pytest.mark.parametrize(

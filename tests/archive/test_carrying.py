@@ -55,15 +55,12 @@ def test_a_cluster_gets_groups_a_few_at_once(transfer: Transfer) -> None:
     assert taken(to, items(*range(GROUP + 3))) == [GROUP, 3]
 
 
-@pytest.mark.parametrize("target", [Kubo, Service])
-def test_who_fetches_is_asked_for_each_cid_at_once(target: Any) -> None:
-    assert carrier(target()).at_once > 1000
-    assert taken(carrier(target()), items(1, 2, 3)) == [1, 1, 1]
-
-
-def test_a_service_that_would_be_pushed_to_is_asked_one_by_one() -> None:
-    assert carrier(Service(), Transfer.PUSH).at_once > 1000
-    assert taken(carrier(Service(), Transfer.PUSH), items(1, 2)) == [1, 1]
+@pytest.mark.parametrize(
+    ("target", "transfer"), [(Kubo, Transfer.PULL), (Service, Transfer.PULL), (Service, Transfer.PUSH)]
+)
+def test_who_takes_no_groups_is_asked_for_each_cid_at_once(target: Any, transfer: Transfer) -> None:
+    assert carrier(target(), transfer).at_once > 1000
+    assert taken(carrier(target(), transfer), items(1, 2, 3)) == [1, 1, 1]
 
 
 def test_small_cars_go_in_one_request() -> None:
@@ -139,10 +136,8 @@ def test_pushing_sends_and_does_not_ask_to_fetch() -> None:
 def test_without_a_node_of_ours_nothing_can_be_pushed() -> None:
     carried = carrier(Kubo(), Transfer.PUSH).carry(items(1, 2))
     assert carried.keys() == {A, B}
-    error = carried[A]
-    assert isinstance(error, NodeError)
-    assert error.reason is Reason.CONTENT_MISSING
-    assert "say --transfer pull" in str(error)
+    assert getattr(carried[A], "reason", None) is Reason.CONTENT_MISSING
+    assert "say --transfer pull" in str(carried[A])
 
 
 # And by which other
@@ -219,10 +214,9 @@ def test_a_report_that_names_what_the_target_lacks_is_not_believed() -> None:
     assert (refusing.at_once, len(group), len(waiting)) == (1, 1, 1)
     carried = refusing.carry(items(1, 2))
     assert carried.keys() == {A, B}
-    error = carried[A]
-    assert isinstance(error, NodeError)
-    assert error.reason is Reason.UNPROVED
-    assert str(error).startswith(f"{refusing.target.address} does not hold it")
+    for error in carried.values():
+        assert getattr(error, "reason", None) is Reason.UNPROVED
+        assert str(error).startswith(f"{refusing.target.address} does not hold it")
 
 
 # Meeting

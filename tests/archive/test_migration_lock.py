@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import BaseFileLock
 
 from encoder_pin_plugin.archive import migration_lock as module
 from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migration_lock
@@ -61,6 +62,7 @@ def test_the_next_one_names_itself(data: Path) -> None:
 def test_the_lock_is_ours_alone_in_a_folder_that_is_made(data: Path) -> None:
     with migration_lock(data, "x"):
         assert stat.S_IMODE((data / LOCK_NAME).stat().st_mode) == 0o600
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
 
 
 def test_whoever_waits_comes_next(data: Path) -> None:
@@ -73,14 +75,15 @@ def test_whoever_waits_comes_next(data: Path) -> None:
     waiting = threading.Thread(target=wait, daemon=True)
     with migration_lock(data, "first"):
         waiting.start()
-        waiting.join(timeout=0.3)
+        waiting.join(timeout=1.3)
         assert waiting.is_alive(), "it waits"
         done.append("first")
     waiting.join(timeout=20)
     assert done == ["first", "second"]
 
 
-def test_it_is_let_go_whatever_happens_and_by_any_thread(data: Path) -> None:
+def test_it_is_let_go_whatever_happens_and_by_any_thread(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseFileLock, "__del__", lambda _: None)  # it is not left to the garbage collector
     with pytest.raises(KeyError), migration_lock(data, "x"):
         raise KeyError
     lock = migration_lock(data, "x")
