@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -90,8 +90,10 @@ class TestEnding:
         assert worker.wait(20)
 
     def test_the_leases_of_what_it_still_waits_for_are_prolonged(
-        self, bench: Bench, worker: Worker, clock: Passing, monkeypatch: pytest.MonkeyPatch
+        self, make_bench: Callable[..., Bench], clock: Passing, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        bench = make_bench(hold_local="off")
+        worker = bench.worker(clock=clock)
         go = threading.Event()
         bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
         bench.complete("a")
