@@ -71,15 +71,10 @@ def nothing_goes_on() -> Iterator[None]:
     """Every thread and process that a test starts ends with it: what it logs would stand with another test."""
     threads, children = set(threading.enumerate()), _children()
     yield
-    deadline = time.monotonic() + 60
-    while left := _threads() - threads | _children() - children:
+    deadline = time.monotonic() + 30
+    while left := set(threading.enumerate()) - threads | _children() - children:
         assert time.monotonic() < deadline, f"started by this test, and still there: {left}"
         time.sleep(0.01)
-
-
-def _threads() -> set[object]:
-    """Those that run; a prover that is left without claims waits for ever, and says nothing."""
-    return {thread for thread in threading.enumerate() if thread.name != "lazy-pin-prover"}
 
 
 def _children() -> set[object]:

@@ -64,8 +64,9 @@ class Attempts:
         self._clock = clock
         self._post = post
         self._slots = threading.BoundedSemaphore(settings.lazy_pin_concurrency)
-        self._claims: queue.SimpleQueue[_Claim] = queue.SimpleQueue()
+        self._claims: queue.SimpleQueue[_Claim | None] = queue.SimpleQueue()
         self._prover: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._listing = Listing(node, clock)
 
     def run(self, pin: LazyPin) -> None:
@@ -81,6 +82,10 @@ class Attempts:
         else:
             self._claims.put(_Claim(pin=pin, began=began))
             self._have_proved()
+
+    def close(self) -> None:
+        """Let the prover go once it has proved what was claimed."""
+        self._claims.put(None)
 
     def _pin(self, pin: LazyPin) -> None:
         cid = pin.job.cid
@@ -100,19 +105,22 @@ class Attempts:
 
     def _have_proved(self) -> None:
         """See to it that the claims are proved: by the prover, or by this thread where there can be none."""
-        if self._prover is not None and self._prover.is_alive():
-            return
+        with self._starting:
+            there = (self._prover is not None and self._prover.is_alive()) or self._start_prover()
+        if not there:
+            self._prove_batch(self._gathered())
+
+    def _start_prover(self) -> bool:
         prover = threading.Thread(target=self._prove, name="lazy-pin-prover", daemon=True)
         try:
             prover.start()
         except RuntimeError:
-            self._prove_batch(self._gathered())
-        else:
-            self._prover = prover
+            return False
+        self._prover = prover
+        return True
 
     def _prove(self) -> None:
-        while True:
-            first = self._claims.get()
+        while (first := self._claims.get()) is not None:
             time.sleep(GATHER)
             self._prove_batch([first, *self._gathered()])
 
@@ -120,7 +128,11 @@ class Attempts:
         claims: list[_Claim] = []
         with suppress(queue.Empty):
             while len(claims) < PROOFS_AT_ONCE:
-                claims.append(self._claims.get_nowait())
+                claim = self._claims.get_nowait()
+                if claim is None:
+                    self.close()  # the end comes after these
+                    break
+                claims.append(claim)
         return claims
 
     def _prove_batch(self, claims: list[_Claim]) -> None:

@@ -178,6 +178,8 @@ class Dispatch:
         """Let the threads go."""
         for pool in (self._attempt_pool, self._fallback_pool, self._side_pool, self._tell_pool):
             pool.close()
+        if self._attempts is not None:
+            self._attempts.close()
 
     def _claim_attempts(self, ledger: Ledger, now: int) -> None:
         if self._attempts is None:

@@ -75,7 +75,7 @@ def single_threaded() -> None:
     quicken()
     dispatch.Pool = _OnTheSpot  # type: ignore[misc,assignment]
     stages.ThreadPoolExecutor = _OnTheSpot  # type: ignore[misc,assignment]
-    attempt.Attempts._start_prover = lambda self: self._prove_batch([self._claims.get()])  # type: ignore[method-assign]
+    attempt.Attempts._start_prover = lambda self: False  # type: ignore[method-assign]
 
 
 def finish(name: str, root: str) -> None:

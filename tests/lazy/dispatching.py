@@ -71,6 +71,10 @@ class Asked:
         self.held: list[list[str]] = []
         self.released: list[list[str]] = []
         self.fails: Exception | None = None
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def run(self, pin: LazyPin) -> None:
         self.pins.append(pin)

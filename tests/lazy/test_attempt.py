@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,83 +13,13 @@ import pytest
 from encoder_hookspecs.events import CompletedJob, GiveUp, LazyPinAttempt, LazyPinSuccess, Proof, Reason, RetryIn
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.lazy import attempt as attempting
-from encoder_pin_plugin.lazy.attempt import Attempts, policy_of
-from encoder_pin_plugin.lazy.pins import LazyPin, State, to_moment
-from encoder_pin_plugin.lazy.ports import Outcome
+from encoder_pin_plugin.lazy.attempt import policy_of
+from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.retry import Policy
 from encoder_pin_plugin.nodes.base import Answer, Limits, Told
 from encoder_pin_plugin.settings import load_settings
-from tests.fakes.memory_node import MemoryNode
-from tests.lazy.conftest import cid_of, until
-
-NOW = 1_800_000_000_000
-JOB = CompletedJob(cid=cid_of("a"), job_id="job-1")
-PIN = LazyPin(
-    key="k", job=JOB, state=State.PENDING, waiting_since=NOW - 1000, next_at=NOW, attempts=1, tries=4, turn_at=NOW
-)
-
-
-class Clock:
-    """Half a second passes with each look at the clock that only counts up."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-
-    def wall(self) -> int:
-        return NOW + 9_000
-
-    def steady(self) -> float:
-        self.passed += 0.5
-        return self.passed
-
-    def boot(self) -> str:
-        return "one"
-
-
-class Decisions:
-    """Decides as it is told to."""
-
-    def __init__(self, decision: RetryIn | GiveUp | Exception) -> None:
-        self.decision = decision
-        self.asked: list[LazyPinAttempt] = []
-        self.told: list[LazyPinSuccess] = []
-
-    def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
-        self.asked.append(attempt)
-        if isinstance(self.decision, Exception):
-            raise self.decision
-        return self.decision
-
-    def succeeded(self, success: LazyPinSuccess) -> None:
-        self.told.append(success)
-
-
-class Try:
-    """One attempt on a node in memory, and what it posts."""
-
-    def __init__(self, folder: Path, decision: RetryIn | GiveUp | Exception | None = None, **settings: Any) -> None:
-        self.node = MemoryNode()
-        self.decisions = Decisions(decision or RetryIn(seconds=42))
-        self.posted: list[Outcome] = []
-        self.settings = load_settings({}, folder, **({"data_dir": folder, "node_name": "encoder-1"} | settings))
-        self.attempts = Attempts(self.node, self.settings, self.decisions, Clock(), self.posted.append)
-
-    def run(self, pin: LazyPin = PIN) -> Outcome:
-        self.attempts.run(pin)
-        until(lambda: self.posted)
-        (outcome,) = self.posted
-        return outcome
-
-
-def answering(*answers: Told) -> Callable[..., Mapping[str, Told]]:
-    """A node's answers to one question after the other; the last one repeats."""
-    left = list(answers)
-
-    def pinned(cids: Sequence[str], **_: object) -> Mapping[str, Told]:
-        told = left.pop(0) if len(left) > 1 else left[0]
-        return dict.fromkeys(cids, told)
-
-    return pinned
+from tests.lazy.conftest import cid_of
+from tests.lazy.trying import JOB, NOW, PIN, Try, answering, provers_end  # noqa: F401 - an autouse fixture
 
 
 def test_a_pin_is_made_with_the_settings_limits_and_believed_when_it_is_seen(tmp_path: Path) -> None:
@@ -230,13 +160,24 @@ def test_one_prover_proves_all_and_a_dead_one_is_replaced(tmp_path: Path) -> Non
     one.posted.clear()
     one.run()
     assert one.attempts._prover is prover
-    dead = threading.Thread(target=lambda: None)
-    dead.start()
-    dead.join()
-    one.attempts._prover = dead
+    one.attempts.close()
+    prover.join(30)
     one.posted.clear()
     assert one.run().step.state is State.PINNED
-    assert one.attempts._prover is not dead
+    assert one.attempts._prover is not prover
+
+
+def test_the_prover_ends_with_the_worker_and_proves_first_what_was_claimed(tmp_path: Path) -> None:
+    one = Try(tmp_path)
+    one.run()
+    prover = one.attempts._prover
+    assert prover is not None
+    for number in range(3):
+        one.attempts._claims.put(attempting._Claim(pin=replace(PIN, key=str(number)), began=0.0))
+    one.attempts.close()
+    prover.join(30)
+    assert not prover.is_alive()
+    assert len(one.posted) == 4
 
 
 def test_where_no_thread_can_be_had_the_attempt_proves_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from encoder_pin_plugin.lazy import attempt as attempting
 from encoder_pin_plugin.lazy.pins import LazyPin, State
-from tests.lazy.test_attempt import JOB, Try
+from tests.lazy.trying import JOB, Try, provers_end  # noqa: F401 - an autouse fixture
 
 
 class Listed:

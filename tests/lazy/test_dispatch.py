@@ -42,6 +42,7 @@ def test_observers_are_told_by_half_asmany(make: Callable[..., Desk], at_once: i
 def test_all_threads_are_let_go(desk: Desk) -> None:
     desk.dispatch.close()
     assert all(pool.closed for pool in desk.pools.values())
+    assert desk.attempts.closed
 
 
 def test_due_jobs_are_attempted_as_many_as_there_are_slots(desk: Desk, ledger: Ledger) -> None:

@@ -169,7 +169,7 @@ def test_a_folder_that_refuses_has_it_said(opening: Opening, monkeypatch: pytest
 
     with monkeypatch.context() as broken:
         broken.setattr(Path, "rename", refuse)
-        with pytest.raises(LedgerError, match=r"is damaged \(it is damaged\); cannot set aside .*: Permission d") as told:
+        with pytest.raises(LedgerError, match=r"is damaged \(it is damaged\); cannot set aside .*: Perm") as told:
             opening.ledger.recover(DAMAGED)
     assert isinstance(told.value.__cause__, StorageError)
     assert told.value.__cause__.__cause__ is refused
