@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x656E6370  # "encp"
 VERSION = 1
+"""Of the tables: it is raised with each change of them."""
 
 _SETTINGS = (("journal_mode", "TRUNCATE", "truncate"), ("synchronous", "EXTRA", 3), ("foreign_keys", "ON", 1),
              ("trusted_schema", "OFF", 0), ("cell_size_check", "ON", 1), ("mmap_size", "0", None),
@@ -251,6 +252,8 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
 def _create(connection: sqlite3.Connection, path: Path) -> bool:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
+        if _tables(connection) == _OURS:  # a release that raises the version has other tables
+            raise sqlite3.DatabaseError(f"its version reads {version}, and its tables are those of {VERSION}")
         raise LedgerError(f"the ledger {path} is of version {version}, written by a newer release: upgrade this one")
     if version == VERSION:
         return False

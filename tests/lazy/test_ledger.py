@@ -159,6 +159,7 @@ def test_a_newer_ledger_is_refused_in_words(tmp_path: Path) -> None:
     Ledger(path).close()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version=99")
+        db.execute("ALTER TABLE job ADD COLUMN later TEXT")
     db.close()
     with pytest.raises(LedgerError, match="newer release"):
         Ledger(path)

@@ -100,10 +100,20 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 def test_a_newer_ledger_is_named_and_let_go(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"PRAGMA user_version={schema.VERSION + 1}")
+    db.execute("ALTER TABLE job ADD COLUMN later TEXT")
     db.close()
     with pytest.raises(LedgerError, match=f"^the ledger {path} is of version 2, written by a newer") as caught:
         schema.connect(path)
     assert caught.value
+    assert not is_open(path)
+
+
+def test_a_version_that_does_not_fit_its_tables_is_damage_and_is_let_go(db: sqlite3.Connection, path: Path) -> None:
+    db.execute(f"PRAGMA user_version={schema.VERSION + (1 << 30)}")
+    db.close()
+    with pytest.raises(sqlite3.DatabaseError, match=r"^its version reads 107\d+, and its tables") as caught:
+        schema.connect(path)
+    assert schema.is_damaged(caught.value)
     assert not is_open(path)
 
 

@@ -228,6 +228,7 @@ def test_a_ledger_of_a_newer_release_is_said(desk: Desk) -> None:
     desk.ledger().close()
     other = sqlite3.connect(desk.data / LEDGER_NAME)
     other.execute("PRAGMA user_version=99")
+    other.execute("ALTER TABLE job ADD COLUMN later TEXT")
     other.close()
     assert "newer release" in desk.run("status").stdout
 
