@@ -53,6 +53,21 @@ NOW = 1_800_000_000_000
 """Wall-clock milliseconds of some day."""
 
 
+class Passing:
+    """Time that passes as it is told to, on both clocks."""
+
+    passed = 0.0
+
+    def wall(self) -> int:
+        return NOW + int(self.passed * 1000)
+
+    def steady(self) -> float:
+        return 1000.0 + self.passed
+
+    def boot(self) -> str:
+        return "one"
+
+
 class StandingClock:
     """A clock that stands still."""
 
@@ -169,6 +184,27 @@ def running() -> Iterator[Callable[[Worker], threading.Thread]]:
         worker.stop(patience=5)
         thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def clock() -> Passing:
+    """The time of `worker`."""
+    return Passing()
+
+
+@pytest.fixture
+def worker(bench: Bench, clock: Passing) -> Iterator[Worker]:
+    """A worker that a test turns by hand."""
+    worker = bench.worker(clock=clock)
+    yield worker
+    worker._leave()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker waits for long."""
+    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.POLL", 0.01)
+    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.GATHER", 0.01)
 
 
 @pytest.fixture

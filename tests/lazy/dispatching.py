@@ -17,7 +17,7 @@ from encoder_pin_plugin.lazy.retry import Breaker
 from encoder_pin_plugin.settings import load_settings
 from tests.fakes.memory_node import MemoryNode
 from tests.lazy.booking import add
-from tests.lazy.conftest import NOW
+from tests.lazy.conftest import Passing
 
 
 class Hands:
@@ -46,21 +46,6 @@ class Hands:
         tasks, self.tasks = self.tasks, []
         for task in tasks:
             task()
-
-
-class Passing:
-    """Time that passes as it is told to, on both clocks."""
-
-    passed = 0.0
-
-    def wall(self) -> int:
-        return NOW + int(self.passed * 1000)
-
-    def steady(self) -> float:
-        return 1000.0 + self.passed
-
-    def boot(self) -> str:
-        return "one"
 
 
 class Asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -15,41 +15,9 @@ from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.ports import Holds
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import NOW, Bench, until
+from tests.lazy.conftest import Bench, Passing, until
 
-
-class Passing:
-    """Time that passes when it is told to."""
-
-    passed = 0.0
-
-    def wall(self) -> int:
-        return NOW + int(self.passed * 1000)
-
-    def steady(self) -> float:
-        return 1000.0 + self.passed
-
-    def boot(self) -> str:
-        return "one"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for long."""
-    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.POLL", 0.01)
-    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.GATHER", 0.01)
-
-
-@pytest.fixture
-def clock() -> Passing:
-    return Passing()
-
-
-@pytest.fixture
-def worker(bench: Bench, clock: Passing) -> Iterator[Worker]:
-    worker = bench.worker(clock=clock)
-    yield worker
-    worker._leave()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def _ledger(bench: Bench) -> Ledger:

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.worker import Worker
-from tests.lazy.conftest import NOW, Bench, until
-from tests.lazy.dispatching import Passing
-
-
-@pytest.fixture
-def clock() -> Passing:
-    return Passing()
+from tests.lazy.conftest import NOW, Bench, Passing, until
 
 
 def _turned(worker: Worker, clock: Passing, done: Callable[[], bool], seconds: float = 0.5) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -12,41 +11,9 @@ from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import NOW, Bench, until
+from tests.lazy.conftest import NOW, Bench, Passing, until
 
-
-class Passing:
-    """Time that passes when it is told to."""
-
-    passed = 0.0
-
-    def wall(self) -> int:
-        return NOW + int(self.passed * 1000)
-
-    def steady(self) -> float:
-        return 1000.0 + self.passed
-
-    def boot(self) -> str:
-        return "one"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for long."""
-    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.POLL", 0.01)
-    monkeypatch.setattr("encoder_pin_plugin.lazy.worker.GATHER", 0.01)
-
-
-@pytest.fixture
-def clock() -> Passing:
-    return Passing()
-
-
-@pytest.fixture
-def worker(bench: Bench, clock: Passing) -> Iterator[Worker]:
-    worker = bench.worker(clock=clock)
-    yield worker
-    worker._leave()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def _turns(worker: Worker, clock: Passing, *moments: float) -> None:
