@@ -59,12 +59,12 @@ class Listing:
     def lacks(self, pin: LazyPin) -> bool:
         """Whether the supernode surely has no pin of a job's CID; False where it has to be asked."""
         with self._lock:
-            if pin.tries or self._under_way or self._pins is None:
+            if self._under_way or self._pins is None:
                 return False
             if self._clock.steady() >= self._until:
                 self._pins = None
                 return False
-            return pin.job.cid not in self._pins
+            return pin.tries == 0 and pin.job.cid not in self._pins
 
     def has(self, cid: str) -> None:
         """The supernode says that it has pinned a CID, which a listing may not show."""
