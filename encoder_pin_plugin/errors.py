@@ -32,6 +32,19 @@ class InvalidSettings(EncoderPinError):
     """One or more settings are unknown, unusable or contradict each other; the message says what to write instead."""
 
 
+class Unusable(EncoderPinError, ValueError):
+    """A text that cannot be the value of a setting; the message says what to write instead.
+
+    Args:
+        advice: what to write instead.
+        secret: whether the text may hold a secret, so that nobody shows it.
+    """
+
+    def __init__(self, advice: str, *, secret: bool = False) -> None:
+        super().__init__(advice)
+        self.secret = secret
+
+
 class InvalidCid(EncoderPinError, ValueError):
     """A text that should be a CID is none."""
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_pin_plugin.lazy.jobfile import Submission
+    from encoder_pin_plugin.lazy.mark import Mark
     from encoder_pin_plugin.lazy.pins import LazyPin, Step
-    from encoder_pin_plugin.lazy.timeline import Mark
 
 
 class Ledger:

@@ -8,11 +8,11 @@ makes good what another worker has moved since. So nothing is delayed or hastene
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from encoder_pin_plugin.lazy.mark import READ, Mark, parsed
 from encoder_pin_plugin.lazy.pins import State
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 5_000
 """Milliseconds by which the wall clock may drift without being taken for a step."""
-
-_READ = "SELECT value FROM meta WHERE name='clock'"
 
 _MOVE_OPEN = """
 UPDATE job SET next_at=next_at+:step, waiting_since=waiting_since+:step, first_tried_at=first_tried_at+:step,
@@ -38,19 +36,6 @@ WHERE closed_at IS NOT NULL AND release_at IS NOT NULL
 """
 
 _CLAMP = "UPDATE job SET next_at=:now WHERE closed_at IS NULL AND state=:state AND next_at > :now + :cap"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Where the rows' time line lies: `offset` milliseconds from the clock that only counts up, on one boot."""
-
-    boot: str
-    offset: int
-
-    def moved(self, db: sqlite3.Connection) -> int:
-        """Milliseconds by which the rows were moved since this mark was read; 0 where they are on another boot's."""
-        now = _parsed(db.execute(_READ).fetchone())
-        return now.offset - self.offset if now is not None and now.boot == self.boot else 0
 
 
 def mind_the_clock(ledger: Ledger, clock: EvenClock, cap: int) -> None:
@@ -83,10 +68,10 @@ def shift(ledger: Ledger, offset: int, boot: str) -> int:
     Returns:
         The step in milliseconds, 0 for none. Only one of several workers sees it.
     """
-    step, mark = 0, _parsed(next(iter(ledger.read(_READ)), None))
+    step, mark = 0, parsed(next(iter(ledger.read(READ)), None))
     if not _agrees(mark, offset, boot):
         with ledger.transaction() as db:
-            mark = _parsed(db.execute(_READ).fetchone())  # another worker may have been quicker
+            mark = parsed(db.execute(READ).fetchone())  # another worker may have been quicker
             if not _agrees(mark, offset, boot):
                 step = offset - mark.offset if mark is not None and mark.boot == boot else 0
                 mark = Mark(boot, offset)
@@ -114,12 +99,3 @@ def clamp(ledger: Ledger, now: int, cap: int) -> int:
 
 def _agrees(mark: Mark | None, offset: int, boot: str) -> bool:
     return mark is not None and mark.boot == boot and abs(offset - mark.offset) <= TOLERANCE
-
-
-def _parsed(row: sqlite3.Row | None) -> Mark | None:
-    """None where there is none, or a damaged one."""
-    boot, _, offset = ("" if row is None else str(row["value"])).rpartition(" ")
-    try:
-        return Mark(boot, int(offset))
-    except ValueError:
-        return None

@@ -66,8 +66,8 @@ def open_target(wanted: Wanted, settings: Settings, local: KuboNode | None = Non
 
 def credentials(wanted: Wanted, settings: Settings) -> Credentials | None:
     """From --auth-file, else MIGRATE_AUTH, else those that the settings have for the same address."""
+    from encoder_pin_plugin.errors import Unusable
     from encoder_pin_plugin.settings.credentials import read_credentials
-    from encoder_pin_plugin.settings.values import Unusable
 
     if wanted.auth_file is not None:
         try:

@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from encoder_pin_plugin.settings.values import Unusable
+from encoder_pin_plugin.errors import Unusable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encoder_pin_plugin.errors import InvalidSettings
+from encoder_pin_plugin.errors import InvalidSettings, Unusable
 from encoder_pin_plugin.settings.checks import contradictions, warnings
 from encoder_pin_plugin.settings.credentials import MASK, Credentials, read_credentials
 from encoder_pin_plugin.settings.masking import may_hold_a_password, shown_address, visible
 from encoder_pin_plugin.settings.origins import Found, Origin, all_origins, find, find_leniently, near_misses
 from encoder_pin_plugin.settings.table import TABLE, as_text
-from encoder_pin_plugin.settings.values import Unusable, absolute, excerpt, path, plain
+from encoder_pin_plugin.settings.values import absolute, excerpt, path, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.errors import InvalidSettings
+from encoder_pin_plugin.errors import InvalidSettings, Unusable
 from encoder_pin_plugin.settings.address import parse_address
 from encoder_pin_plugin.settings.masking import COPIES
 
@@ -26,19 +26,6 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
-
-
-class Unusable(ValueError):
-    """A text that cannot be the value of a setting; the message says what to write instead.
-
-    Args:
-        advice: what to write instead.
-        secret: whether the text may hold a secret, so that nobody shows it.
-    """
-
-    def __init__(self, advice: str, *, secret: bool = False) -> None:
-        super().__init__(advice)
-        self.secret = secret
 
 
 def boolean(text: str) -> bool:

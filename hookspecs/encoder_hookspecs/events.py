@@ -12,11 +12,10 @@ import re
 from collections.abc import Mapping  # noqa: TC003 - at runtime too: `get_type_hints` must work on an event
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 
 from encoder_hookspecs import normalise
 
-ContentType = Literal["file", "directory"]
+ContentType = normalise.ContentType
 
 MAX_CID_LENGTH = 128
 """Characters. What networks pin has 46 (v0) to 73 (v1 in base16); an identity CID could be of any length."""

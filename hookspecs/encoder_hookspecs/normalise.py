@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from encoder_hookspecs.events import ContentType
+ContentType = Literal["file", "directory"]
 
 MAX_JOB_ID_LENGTH = 256
 """Characters. A longer job id is cut in the middle, and kept whole in `CompletedJob.raw`."""

@@ -14,8 +14,9 @@ from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.mark import Mark
 from encoder_pin_plugin.lazy.pins import State, Step, to_moment
-from encoder_pin_plugin.lazy.timeline import TOLERANCE, Mark, clamp, shift
+from encoder_pin_plugin.lazy.timeline import TOLERANCE, clamp, shift
 from tests.lazy.booking import LEASE, add, claim, column, end, holding, names
 from tests.lazy.conftest import NOW, cid_of
 

@@ -9,8 +9,9 @@ import pytest
 
 from encoder_pin_plugin.clock import EvenClock
 from encoder_pin_plugin.lazy.ledger import Ledger
+from encoder_pin_plugin.lazy.mark import Mark
 from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.lazy.timeline import Mark, mind_the_clock, shift
+from encoder_pin_plugin.lazy.timeline import mind_the_clock, shift
 from tests.lazy.booking import add, claim, column, end
 from tests.lazy.conftest import NOW, StandingClock
 

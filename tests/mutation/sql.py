@@ -1,7 +1,7 @@
 """Breaks the ledger's SQL, which no tool for Python looks into: it says who may claim a job, and what a step writes.
 
-A statement is a text of `statements.py` or `timeline.py`, or one inside a method of the ledger. Each mutant is planted
-in a fork of this process, in memory alone, and the ledger's tests run on it.
+A statement is a text of `statements.py`, `timeline.py` or `mark.py`, or one inside a method of the ledger. Each mutant
+is planted in a fork of this process, in memory alone, and the ledger's tests run on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder_pin_plugin.lazy import ledger, statements, timeline
+from encoder_pin_plugin.lazy import ledger, mark, statements, timeline
 
 SECONDS = 60.0
 """After which a mutant has run out of time."""
@@ -51,7 +51,7 @@ def mutants() -> Iterator[Mutant]:
 
 
 def _of_constants() -> Iterator[Mutant]:
-    for written, used in ((statements, ledger), (timeline, timeline)):
+    for written, used in ((statements, ledger), (timeline, timeline), (mark, mark)):
         for name, value in vars(written).items():
             if isinstance(value, str) and name.isupper() and hasattr(used, name):
                 for change, text in broken(value):
