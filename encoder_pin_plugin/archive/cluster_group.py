@@ -51,7 +51,7 @@ def carry_together(
     accepted = [item.cid for item in items if carried[item.cid] is None]
     left = _left(target, accepted)
     with ThreadPoolExecutor(FOLLOWED_AT_ONCE) as pool:  # a dead peer makes each of them wait for its whole limit
-        carried |= zip(left, pool.map(lambda cid: tried(lambda: target.pin(cid, limits=limits)), left), strict=True)
+        carried |= pool.map(lambda cid: (cid, tried(lambda: target.pin(cid, limits=limits))), left)
     return carried
 
 

@@ -14,7 +14,6 @@ from encoder_pin_plugin.errors import InvalidSettings, NodeError
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.cluster_peers import kubo_nodes
 from encoder_pin_plugin.nodes.kubo import KuboNode
-from encoder_pin_plugin.nodes.kubo_errors import OddReply
 from encoder_pin_plugin.nodes.kubo_transfer import id_addresses, swarm_connect
 from encoder_pin_plugin.nodes.pinning_service import PinningService
 
@@ -41,22 +40,29 @@ def choose(target: Target, local: KuboNode | None, transfer: Transfer, limits: L
         refuse_itself(target, local)
     if transfer is Transfer.PUSH and isinstance(target, PinningService):
         raise InvalidSettings("a pinning service takes no CARs: say --transfer pull, or leave it out")
-    addresses = _addresses(local) if local else ()
-    if not isinstance(target, KuboNode):
-        if local is not None:
-            _meet_cluster(target, local)
-        how = Transfer.PUSH if transfer is Transfer.PUSH else Transfer.PULL
-        switch = transfer is Transfer.AUTO and local is not None and not isinstance(target, PinningService)
-        return Carrier(
-            target=target, local=local, transfer=how, switch=switch, limits=limits, origins=_public_first(addresses)
-        )
+    if isinstance(target, KuboNode):
+        return _to_kubo(target, local, transfer, limits)
+    if isinstance(target, ClusterNode) and local is not None:
+        _meet_cluster(target, local)
+    return Carrier(
+        target=target,
+        local=local,
+        transfer=Transfer.PUSH if transfer is Transfer.PUSH else Transfer.PULL,
+        switch=transfer is Transfer.AUTO and local is not None and isinstance(target, ClusterNode),
+        limits=limits,
+        origins=_public_first(_addresses(local)) if local else (),
+    )
+
+
+def _to_kubo(target: KuboNode, local: KuboNode | None, transfer: Transfer, limits: Limits) -> Carrier:
     meets = transfer is not Transfer.PUSH and local is not None and introduce(target, local)
-    push = transfer is Transfer.PUSH or (transfer is Transfer.AUTO and local is not None and not meets)
+    either = transfer is Transfer.AUTO and local is not None
+    push = transfer is Transfer.PUSH or (either and not meets)
     return Carrier(
         target=target,
         local=local,
         transfer=Transfer.PUSH if push else Transfer.PULL,
-        switch=transfer is Transfer.AUTO and local is not None,
+        switch=either,
         limits=limits,
         meeting=Meeting(lambda: introduce(target, local)) if meets and local else None,
     )
@@ -99,23 +105,17 @@ def dial_with(local: KuboNode) -> Dial:
     return dial
 
 
-def _meet_cluster(target: ClusterNode | PinningService, local: KuboNode) -> None:
+def _meet_cluster(target: ClusterNode, local: KuboNode) -> None:
     """Connect the local node to the cluster's; what does not work is no failure."""
-    if not isinstance(target, ClusterNode):
-        return
     end = time.monotonic() + SECONDS
     with suppress(NodeError):
         for kubo in kubo_nodes(target):
-            for address in _order(kubo.addresses, near=target.on_this_machine or _on_loopback(target)):
+            for address in _order(kubo.addresses, near=target.on_this_machine or target.where.on_this_machine):
                 if time.monotonic() > end:
                     return
                 with suppress(NodeError):
                     swarm_connect(local, address)
                     break
-
-
-def _on_loopback(target: ClusterNode) -> bool:
-    return target.where.on_this_machine
 
 
 def introduce(target: KuboNode, local: KuboNode) -> bool:
@@ -145,11 +145,11 @@ def _addresses(node: KuboNode) -> tuple[str, ...]:
 
 
 def _peer_id(node: KuboNode) -> str:
+    """Empty where it does not say."""
+
     def read(reply: object) -> str:
         peer = reply.get("ID") if isinstance(reply, dict) else None
-        if not isinstance(peer, str):
-            raise OddReply("it has no 'ID'")
-        return peer
+        return peer if isinstance(peer, str) else ""
 
     try:
         return node.wire.ask("id", lambda kubo: read(kubo.id().as_json()), seconds=node.patience.ask)
@@ -158,9 +158,14 @@ def _peer_id(node: KuboNode) -> str:
 
 
 def _order(addresses: tuple[str, ...], *, near: bool) -> list[str]:
-    """Those worth dialling, the likeliest first: loopback on one machine and only there, plain TCP before more."""
-    chosen = [address for address in addresses if _is_loopback(address) == near] or list(addresses)
-    return sorted(chosen, key=lambda address: "/tcp/" not in address or "/ws" in address)[:MOST_ADDRESSES]
+    """Those worth dialling, the likeliest first: plain TCP before more, and loopback first on one machine, and only
+    there; the others too, because a tunnel that begins on loopback looks like a node there."""
+    chosen = addresses if near else [address for address in addresses if not _is_loopback(address)] or addresses
+    return sorted(chosen, key=lambda address: (not _is_plain_tcp(address), not _is_loopback(address)))[:MOST_ADDRESSES]
+
+
+def _is_plain_tcp(address: str) -> bool:
+    return "/tcp/" in address and "/ws" not in address
 
 
 def _public_first(addresses: tuple[str, ...]) -> tuple[str, ...]:

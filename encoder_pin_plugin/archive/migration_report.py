@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from encoder_pin_plugin.durable import read_regular, replace_file, storage_errors
@@ -112,13 +112,9 @@ def merged(report: MigrationReport, earlier: MigrationReport) -> MigrationReport
         return report
     known = {(line.hash, line.job_id): line for line in earlier.lines if line.status == MIGRATED}
     lines = [known.get((line.hash, line.job_id), line) if line.status == UNTRIED else line for line in report.lines]
-    return MigrationReport(**{**_shallow(report), "lines": tuple(lines)})
-
-
-def _shallow(report: MigrationReport) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in ("target", "made_at", "made_on", "lines", "faults")}
+    return replace(report, lines=tuple(lines))
 
 
 def _checksum(content: dict[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return f"sha256:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

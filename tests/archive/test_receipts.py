@@ -50,8 +50,9 @@ def test_a_report_of_other_things_than_texts_is_refused(tmp_path: Path, place: s
     del content["checksum"]
     (content if place in content else content["lines"][0])[place] = value
     path.write_text(json.dumps(content | {"checksum": _checksum(content)}))
-    with pytest.raises(ArchiveError, match="no migration report"):
+    with pytest.raises(ArchiveError, match="no migration report") as refused:
         read_report(path)
+    assert str(refused.value.__cause__) == f"{place} is no text"
 
 
 def test_a_small_report_takes_little_memory(tmp_path: Path) -> None:
