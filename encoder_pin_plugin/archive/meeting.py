@@ -69,14 +69,13 @@ def _to_kubo(target: KuboNode, local: KuboNode | None, transfer: Transfer, limit
 
 
 def refuse_itself(target: Target, local: KuboNode) -> None:
-    """Raise InvalidSettings where the target is the local node: cleaning would then delete the only copy."""
+    """Raise InvalidSettings where the target is the local node, or may be: cleaning would then delete the only copy."""
     if isinstance(target, PinningService):
         return
     if isinstance(target, ClusterNode):
         refuse_member(target, local)
         return
-    theirs, ours = _peer_id(target), _peer_id(local)
-    if target.where.url == local.where.url or (theirs and theirs == ours):
+    if target.where.url == local.where.url or _are_one(target, local):
         raise InvalidSettings(
             f"the target {target.address} is the encoder's own node (IPFS_API_ADDR {local.address}): a migration"
             " needs another one; write the permanent server's address after --to"
@@ -144,17 +143,30 @@ def _addresses(node: KuboNode) -> tuple[str, ...]:
         return ()
 
 
+def _are_one(target: KuboNode, local: KuboNode) -> bool:
+    theirs, ours = _peer_id(target), _peer_id(local)
+    return theirs == ours != ""
+
+
 def _peer_id(node: KuboNode) -> str:
-    """Empty where it does not say."""
+    """Empty where it cannot be reached now. Raises InvalidSettings where it answers and does not say."""
 
     def read(reply: object) -> str:
         peer = reply.get("ID") if isinstance(reply, dict) else None
         return peer if isinstance(peer, str) else ""
 
     try:
-        return node.wire.ask("id", lambda kubo: read(kubo.id().as_json()), seconds=node.patience.ask)
-    except NodeError:
-        return ""
+        peer = node.wire.ask("id", lambda kubo: read(kubo.id().as_json()), seconds=node.patience.ask)
+    except NodeError as error:
+        if error.reason not in (Reason.NOT_ALLOWED, Reason.BAD_REPLY):
+            return ""
+        peer = ""
+    if not peer:
+        raise InvalidSettings(
+            f"{node.address} does not say who it is, and where that is not known, a target cannot be told from the"
+            " encoder's own node, whose pins are the only copy: allow the call /api/v0/id there"
+        )
+    return peer
 
 
 def _order(addresses: tuple[str, ...], *, near: bool) -> list[str]:

@@ -42,9 +42,23 @@ def test_the_same_peer_at_another_address_is_the_same_node(local: Node) -> None:
     assert target.asked == local.asked == [("id", local.patience.ask)]
 
 
-@pytest.mark.parametrize("says", [{"ID": ""}, {"ID": None}, {"ID": 1}, {}, [], node_error(Reason.NOT_ALLOWED)])
-def test_two_nodes_that_do_not_say_who_they_are_are_two(local: Node, target: Node, says: object) -> None:
-    local.says = target.says = says
+@pytest.mark.parametrize("silent", ["local", "target"])
+@pytest.mark.parametrize(
+    "says",
+    [{"ID": ""}, {"ID": None}, {"ID": 1}, {}, [], node_error(Reason.NOT_ALLOWED), node_error(Reason.BAD_REPLY)],
+)
+def test_a_node_that_hides_who_it_is_may_be_the_encoder_s_own(
+    local: Node, target: Node, silent: str, says: object
+) -> None:
+    node = local if silent == "local" else target
+    node.says = says
+    with pytest.raises(InvalidSettings, match=rf"^{node.address} does not say who it is, .*allow the call /api/v0/id"):
+        refuse_itself(target, local)
+
+
+@pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.TIMEOUT, Reason.NODE_ERROR])
+def test_nodes_that_cannot_be_reached_now_are_two(local: Node, target: Node, reason: Reason) -> None:
+    local.says = target.says = node_error(reason)
     refuse_itself(target, local)
 
 
@@ -57,7 +71,7 @@ def test_a_member_of_the_cluster_is_no_place_to_migrate_from(local: Node, target
     with pytest.raises(InvalidSettings, match=r"127\.0\.0\.1:5001.* one of the nodes of the cluster http://cluster"):
         refuse_itself(Cluster(target, local), local)
     refuse_itself(Cluster(target), local)
-    local.says = {}
+    local.says = node_error(Reason.REFUSED)
     refuse_itself(Cluster(Node("http://x:1", "")), local)
 
 

@@ -137,7 +137,7 @@ def test_a_cluster_on_this_machine_is_met_on_loopback(local: Node) -> None:
 def test_a_cluster_that_cannot_be_met_is_no_failure(local: Node) -> None:
     local.answers = ()
     assert chosen(Cluster(Node("http://a:1", "a", PUBLIC)), local, Transfer.AUTO).transfer is Transfer.PULL
-    cluster, local.says = Cluster(), {}
+    cluster, local.says = Cluster(), node_error(Reason.REFUSED)
     cluster.kubos = node_error(Reason.TIMEOUT)
     assert chosen(cluster, local, Transfer.AUTO).transfer is Transfer.PULL
 

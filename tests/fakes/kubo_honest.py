@@ -31,6 +31,11 @@ def _version(talk: Talk) -> None:
     talk.json({"Version": "0.43.0", "Commit": "", "Repo": "18", "System": "amd64/linux", "Golang": "go1.26.5"})
 
 
+def _id(talk: Talk) -> None:
+    peer = f"12D3KooWFake{talk.node.port}"
+    talk.json({"ID": peer, "PublicKey": "", "Addresses": [], "AgentVersion": "kubo/0.43.0", "Protocols": []})
+
+
 def _pin_ls(talk: Talk) -> None:
     pins, keys = talk.node.pins, {}
     for arg in talk.call.args or pins:
@@ -114,6 +119,7 @@ def _files_stat(talk: Talk) -> None:
 
 COMMANDS: dict[str, Callable[[Talk], None]] = {
     "version": _version,
+    "id": _id,
     "pin/ls": _pin_ls,
     "pin/add": _pin_add,
     "pin/rm": _pin_rm,

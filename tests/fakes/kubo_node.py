@@ -205,7 +205,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             talk.send(403, "403 - Forbidden\n\nKubo RPC Access Denied: Please provide a valid authorization token.\n")
         elif talk.call.command not in COMMANDS:
             talk.send(404, "404 page not found\n")
-        elif not talk.call.args and talk.call.command not in ("version", "pin/ls"):
+        elif not talk.call.args and talk.call.command not in ("version", "id", "pin/ls"):
             talk.send(400, 'argument "ipfs-path" is required\n')
         else:
             COMMANDS[talk.call.command](talk)

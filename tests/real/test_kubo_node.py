@@ -200,6 +200,7 @@ def test_a_node_that_comes_back_is_spoken_to_again(daemon: KuboDaemon, node: Kub
 
 
 CALLS = [
+    "id",
     "version",
     "no/such/command",
     "pin/add",
@@ -222,6 +223,21 @@ CALLS = [
     "files/stat?arg=/ipfs/{absent}&offline=true",
     "pin/rm?arg={whole}",
 ]
+
+
+THEIR_OWN = (
+    "Version",
+    "Commit",
+    "Repo",
+    "Golang",
+    "System",
+    "ID",
+    "PublicKey",
+    "Addresses",
+    "AgentVersion",
+    "Protocols",
+)
+"""What each node says of itself."""
 
 
 def test_the_fake_says_what_a_real_node_says(make_kubo: type[KuboDaemon]) -> None:
@@ -250,5 +266,5 @@ def _answer(url: str, path: str) -> tuple[int, str | None, str | None, object]:
         return reply.status, kind, trailer, body
     items = [json.loads(line) for line in body.splitlines()]
     for item in items:
-        item.update({key: "…" for key in ("Version", "Commit", "Repo", "Golang", "System") if key in item})
+        item.update({key: "…" for key in THEIR_OWN if key in item})
     return reply.status, kind, trailer, [re.sub(r"\s+", " ", json.dumps(item)) for item in items]
