@@ -11,6 +11,8 @@ from encoder_pin_plugin.lazy.worker import Worker
 from tests.lazy.conftest import NOW, Bench, until
 from tests.lazy.dispatching import Passing
 
+Leaving = Callable[[Worker], Worker]
+
 
 @pytest.fixture
 def clock() -> Passing:
@@ -28,9 +30,11 @@ def _turned(worker: Worker, clock: Passing, done: Callable[[], bool], seconds: f
     until(turn)
 
 
-def test_what_is_held_is_released_when_the_supernode_has_it(make_bench: Callable[..., Bench], clock: Passing) -> None:
+def test_what_is_held_is_released_when_the_supernode_has_it(
+    make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing
+) -> None:
     bench = make_bench(local_fallback_threshold=50)
-    worker = bench.worker(clock=clock)
+    worker = leaving(bench.worker(clock=clock))
     bench.supernode.down()
     job = bench.complete("a", completed_at=to_moment(NOW))
     _turned(worker, clock, lambda: bench.jobs()["a"].hold == "ours", seconds=0.01)
@@ -40,12 +44,13 @@ def test_what_is_held_is_released_when_the_supernode_has_it(make_bench: Callable
     _turned(worker, clock, lambda: bench.jobs()["a"].hold == "released", seconds=10.0)
     assert job.cid not in bench.local.pins
     assert worker._alarms.lasting() == []
-    worker._leave()
 
 
-def test_a_fallback_that_fails_is_an_alarm_and_is_tried_again(make_bench: Callable[..., Bench], clock: Passing) -> None:
+def test_a_fallback_that_fails_is_an_alarm_and_is_tried_again(
+    make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing
+) -> None:
     bench = make_bench(local_fallback_threshold=1, hold_local="off")
-    worker = bench.worker(clock=clock)
+    worker = leaving(bench.worker(clock=clock))
     bench.supernode.down()
     bench.local.down()
     bench.complete("a")
@@ -56,4 +61,3 @@ def test_a_fallback_that_fails_is_an_alarm_and_is_tried_again(make_bench: Callab
     _turned(worker, clock, lambda: bench.lines() == ["a"])
     _turned(worker, clock, lambda: bench.jobs()["a"].state is State.ARCHIVED)
     assert worker._alarms.lasting() == []
-    worker._leave()
