@@ -11,7 +11,7 @@ import pytest
 
 from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy.ledger import Ledger
-from encoder_pin_plugin.lazy.pins import State
+from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.ports import Holds
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
@@ -119,10 +119,11 @@ class TestEnding:
     def test_what_was_found_out_beside_the_work_is_written_down(self, bench: Bench, worker: Worker) -> None:
         bench.local.blocks = set()
         bench.supernode.down()
-        bench.complete("a")
+        bench.complete("a", completed_at=to_moment(NOW))
         worker._turn()
         until(lambda: worker._results.waiting == 2)  # the attempt's end, and that it is not held
         worker._turn()
+        assert not worker._dispatch.busy
         (pin,) = bench.jobs().values()
         worker._results.post(Holds(holds={pin.key: "theirs"}))
         worker.stop()
