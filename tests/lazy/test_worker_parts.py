@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from encoder_hookspecs.events import Reason, RetryIn
 from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.worker import Worker
 from tests.lazy.conftest import NOW, Bench, until
@@ -61,3 +62,18 @@ def test_a_fallback_that_fails_is_an_alarm_and_is_tried_again(
     _turned(worker, clock, lambda: bench.lines() == ["a"])
     _turned(worker, clock, lambda: bench.jobs()["a"].state is State.ARCHIVED)
     assert worker._alarms.lasting() == []
+
+
+def test_who_decides_is_asked_after_a_failure_and_told_of_a_success(
+    bench: Bench, leaving: Leaving, clock: Passing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = leaving(bench.worker(clock=clock))
+    heard: list[str] = []
+    monkeypatch.setattr(worker._decisions, "attempt_failed", lambda it: (heard.append("failed"), RetryIn(seconds=1))[1])
+    monkeypatch.setattr(worker._decisions, "succeeded", lambda it: heard.append("succeeded"))
+    bench.supernode.down(Reason.NODE_ERROR)
+    bench.complete("a", completed_at=to_moment(NOW))
+    _turned(worker, clock, lambda: bool(heard), seconds=0.01)
+    bench.supernode.up()
+    _turned(worker, clock, lambda: bench.jobs()["a"].state is State.PINNED)
+    assert (heard[0], heard[-1]) == ("failed", "succeeded")
