@@ -110,7 +110,7 @@ class TestEnding:
             worker._wake.set()
 
         monkeypatch.setattr(worker._wake, "wait", wait)
-        monkeypatch.setattr(worker._dispatch, "renew", lambda ledger: (renewed.append(clock.passed), renew(ledger)))
+        monkeypatch.setattr(worker._dispatch, "renew", lambda ledger: (renew(ledger), renewed.append(clock.passed)))
         worker.stop(patience=65.0)
         assert worker.run() == 1
         assert waited == [0.1] * 7
