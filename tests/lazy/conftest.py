@@ -208,6 +208,23 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def leaving() -> Iterator[Callable[[Worker], Worker]]:
+    """Takes workers that are turned by hand, and has them leave when the test ends, however it does."""
+    taken: list[Worker] = []
+    yield lambda worker: (taken.append(worker), worker)[1]
+    for worker in taken:
+        worker._leave()
+
+
+@pytest.fixture
+def go() -> Iterator[threading.Event]:
+    """What a node waits for: it comes with the end of the test at the latest."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     """A spool whose folders are there."""
     spool = Spool(tmp_path / "data")

@@ -17,6 +17,8 @@ from tests.lazy.conftest import Bench, Passing, until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
+Leaving = Callable[[Worker], Worker]
+
 
 def _ledger(bench: Bench) -> Ledger:
     return Ledger(bench.settings.data_dir / LEDGER_NAME)
@@ -57,11 +59,10 @@ class TestDraining:
         assert worker._drained()
 
     def test_where_nothing_may_fall_back_and_the_supernode_is_down_it_waits_for_what_is_under_way(
-        self, make_bench: Callable[..., Bench], clock: Passing
+        self, make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing, go: threading.Event
     ) -> None:
         bench = make_bench(enable_local_fallback=False, hold_local="off")
-        worker = bench.worker(clock=clock)
-        go = threading.Event()
+        worker = leaving(bench.worker(clock=clock))
         bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
         bench.complete("a")
         worker._turn()
@@ -71,33 +72,43 @@ class TestDraining:
         (item,) = worker._dispatch._in_flight.values()
         worker._dispatch.ended(item.pin)
         assert worker._drained()
-        go.set()
-        worker._leave()
 
     def test_where_nothing_may_fall_back_and_there_is_no_supernode_it_ends(
-        self, make_bench: Callable[..., Bench], clock: Passing
+        self, make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing
     ) -> None:
         bench = make_bench(enable_local_fallback=False, hold_local="off")
         bench.supernode = None  # type: ignore[assignment]
-        worker = bench.worker(clock=clock)
+        worker = leaving(bench.worker(clock=clock))
         bench.complete("a")
         worker._turn()
         assert worker._drained()
-        worker._leave()
 
     def test_where_nothing_may_fall_back_a_job_that_the_supernode_may_take_is_waited_for(
-        self, make_bench: Callable[..., Bench], clock: Passing
+        self, make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing
     ) -> None:
         bench = make_bench(enable_local_fallback=False, hold_local="off")
         bench.supernode.down(Reason.NODE_ERROR)
-        worker = bench.worker(clock=clock)
+        worker = leaving(bench.worker(clock=clock))
         bench.complete("a")
         worker._turn()
         until(lambda: worker._results.waiting)
         worker._turn()
         assert not worker._dispatch.busy
         assert not worker._drained()
-        worker._leave()
+
+    def test_but_not_one_that_has_used_up_its_attempts(
+        self, make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing
+    ) -> None:
+        bench = make_bench(enable_local_fallback=False, local_fallback_threshold=1, hold_local="off")
+        bench.supernode.down(Reason.NODE_ERROR)
+        worker = leaving(bench.worker(clock=clock))
+        bench.complete("a")
+        worker._turn()
+        until(lambda: worker._results.waiting)
+        worker._turn()
+        assert not worker._breaker.is_open
+        assert worker._drained()
+        assert worker._alarms.lasting() == []
 
     @pytest.mark.parametrize("error", [LedgerError("busy"), sqlite3.DatabaseError("damaged")])
     def test_an_unreadable_ledger_is_not_drained(

@@ -11,11 +11,11 @@ import pytest
 
 from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy.ledger import Ledger
-from encoder_pin_plugin.lazy.pins import State
+from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.ports import Holds
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import Bench, Passing, until
+from tests.lazy.conftest import NOW, Bench, Passing, until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -25,12 +25,13 @@ def _ledger(bench: Bench) -> Ledger:
 
 
 class TestEnding:
-    def test_it_runs_until_it_is_told_to_stop(self, bench: Bench) -> None:
+    def test_it_runs_until_it_is_told_to_stop(
+        self, bench: Bench, running: Callable[[Worker], threading.Thread]
+    ) -> None:
         worker = bench.worker()
         assert worker.runs
         assert not worker.wait(0)
-        thread = threading.Thread(target=worker.run, daemon=True)
-        thread.start()
+        thread = running(worker)
         job = bench.complete("a")
         worker.wake()
         until(lambda: job.cid in bench.supernode.pins and not bench.spool.opened())
@@ -43,12 +44,12 @@ class TestEnding:
 
     @pytest.mark.parametrize("call", ["wake", "stop"])
     def test_who_has_something_to_say_ends_a_pause(
-        self, bench: Bench, worker: Worker, monkeypatch: pytest.MonkeyPatch, call: str
+        self, worker: Worker, running: Callable[[Worker], threading.Thread], monkeypatch: pytest.MonkeyPatch, call: str
     ) -> None:
         monkeypatch.setattr("encoder_pin_plugin.lazy.worker.POLL", 3600.0)
         pauses = threading.Event()
         monkeypatch.setattr(worker, "_until_due", lambda: (pauses.set(), 3600.0)[1])
-        threading.Thread(target=worker.run, daemon=True).start()
+        running(worker)
         assert pauses.wait(20)
         pauses.clear()
         getattr(worker, call)()
@@ -58,11 +59,11 @@ class TestEnding:
         assert worker.wait(20)
 
     def test_the_leases_of_what_it_still_waits_for_are_prolonged(
-        self, make_bench: Callable[..., Bench], clock: Passing, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+        self, make_bench: Callable[..., Bench], leaving: Callable[[Worker], Worker], clock: Passing,
+        go: threading.Event, monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
         bench = make_bench(hold_local="off")
-        worker = bench.worker(clock=clock)
-        go = threading.Event()
+        worker = leaving(bench.worker(clock=clock))
         bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
         bench.complete("a")
         worker._turn()
@@ -77,20 +78,20 @@ class TestEnding:
             worker._wake.set()
 
         monkeypatch.setattr(worker._wake, "wait", wait)
-        monkeypatch.setattr(worker._dispatch, "renew", lambda ledger: (renewed.append(clock.passed), renew(ledger)))
+        monkeypatch.setattr(worker._dispatch, "renew", lambda ledger: (renew(ledger), renewed.append(clock.passed)))
         worker.stop(patience=65.0)
         assert worker.run() == 1
         assert waited == [0.1] * 7
         assert renewed == [30.0, 60.0]
-        go.set()
 
     def test_what_was_found_out_beside_the_work_is_written_down(self, bench: Bench, worker: Worker) -> None:
         bench.local.blocks = set()
         bench.supernode.down()
-        bench.complete("a")
+        bench.complete("a", completed_at=to_moment(NOW))
         worker._turn()
         until(lambda: worker._results.waiting == 2)  # the attempt's end, and that it is not held
         worker._turn()
+        assert not worker._dispatch.busy
         (pin,) = bench.jobs().values()
         worker._results.post(Holds(holds={pin.key: "theirs"}))
         worker.stop()
@@ -98,9 +99,8 @@ class TestEnding:
         assert bench.jobs()["a"].hold == "theirs"
 
     def test_what_cannot_be_written_down_at_the_end_is_left_to_the_next_start(
-        self, bench: Bench, worker: Worker, clock: Passing, monkeypatch: pytest.MonkeyPatch
+        self, bench: Bench, worker: Worker, clock: Passing, go: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        go = threading.Event()
         bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
         bench.complete("a")
         worker._turn()
@@ -112,7 +112,6 @@ class TestEnding:
         monkeypatch.setattr(worker._results, "write_down", refuse)
         worker.stop(patience=1.0)
         assert worker.run() == 1
-        go.set()
 
     def test_whatever_happens_at_the_end_who_waits_for_it_hears_of_it(
         self, worker: Worker, monkeypatch: pytest.MonkeyPatch
@@ -149,21 +148,18 @@ class TestEnding:
         assert worker._ledger.current is None
         assert Presence(bench.settings.data_dir).dead({worker._presence.name}) != set()
 
-    def test_what_is_in_flight_at_the_end_is_left_to_others(self, bench: Bench, worker: Worker) -> None:
-        go = threading.Event()
+    def test_what_is_in_flight_at_the_end_is_left_to_others(
+        self, bench: Bench, worker: Worker, go: threading.Event
+    ) -> None:
         bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
         bench.complete("a")
         worker._turn()
         worker.stop(patience=0.0)
-        try:
-            assert worker.run() == 1
-            with closing(_ledger(bench)) as ledger:
-                assert ledger.owners() == set()
-        finally:
-            go.set()
+        assert worker.run() == 1
+        with closing(_ledger(bench)) as ledger:
+            assert ledger.owners() == set()
 
-    def test_what_ends_within_patience_is_written_down(self, bench: Bench, worker: Worker, clock: Passing) -> None:
-        go = threading.Event()
+    def test_what_ends_within_patience_is_written_down(self, bench: Bench, worker: Worker, go: threading.Event) -> None:
         bench.supernode.fail = lambda call, cid: (go.wait(20), None)[1]
         bench.complete("a")
         worker._turn()

@@ -118,11 +118,13 @@ class TestTrouble:
         assert worker._alarms.lasting() == [f"damaged {path.name}"]
 
 
-def test_what_cannot_be_pinned_is_safe_in_the_archive(make_bench: Callable[..., Bench], clock: Passing) -> None:
+def test_what_cannot_be_pinned_is_safe_in_the_archive(
+    make_bench: Callable[..., Bench], leaving: Callable[[Worker], Worker], clock: Passing
+) -> None:
     bench = make_bench(local_fallback_threshold=1)
     bench.supernode.down()
     bench.complete("a")
-    worker = bench.worker(clock=clock)
+    worker = leaving(bench.worker(clock=clock))
 
     def archived() -> bool:
         clock.passed += 0.1
@@ -130,7 +132,6 @@ def test_what_cannot_be_pinned_is_safe_in_the_archive(make_bench: Callable[..., 
         return bench.lines() == ["a"]
 
     until(archived)
-    worker._leave()
 
 
 def test_a_local_node_elsewhere_is_asked_again(bench: Bench) -> None:
