@@ -112,6 +112,18 @@ def test_a_spoilt_index_beside_keys_that_are_not_right_is_damage(
     assert log == []
 
 
+def test_a_spoilt_index_beside_a_submission_of_no_job_is_damage(
+    db: sqlite3.Connection, path: Path, log: list[str]
+) -> None:
+    """A bit of the key in its row: the file was written again under that name, and the job's own never closed."""
+    add_job(db, key=KEY)
+    db.execute("PRAGMA foreign_keys=OFF")
+    db.execute("INSERT INTO submission (nonce, key, body) VALUES ('nonce', 'another', x'')")
+    with closing(spoil_index(db, path)) as again, pytest.raises(sqlite3.DatabaseError, match=FOUND):
+        schema.check(again, path, whole=True)
+    assert log == []
+
+
 def test_an_index_that_cannot_be_made_anew_is_damage(db: sqlite3.Connection, path: Path) -> None:
     add_job(db, key=KEY)
     with closing(spoil_index(db, path)) as again:
