@@ -160,9 +160,7 @@ def _keys_are_right(connection: sqlite3.Connection) -> bool:
     """Whether it was the index that was damaged, not the keys in the rows from which it has just been made anew."""
     try:
         rows = connection.execute("SELECT key, cid, job_id FROM job")
-        orphan = connection.execute(
-            "PRAGMA foreign_key_check"
-        ).fetchone()  # a submission of no job
+        orphan = connection.execute("PRAGMA foreign_key_check").fetchone()  # a submission of no job
         return orphan is None and all(key == job_key(cid, job_id) for key, cid, job_id in rows)
     except (sqlite3.Error, TypeError):
         return False
