@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 import pytest
@@ -18,6 +19,7 @@ from encoder_hookspecs.specs import EncoderSpecs
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.asking import Plugins
 from encoder_pin_plugin.durable import SharedSync
+from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin
 from encoder_pin_plugin.lazy.ports import Nodes
@@ -28,6 +30,9 @@ from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import Settings, load_settings
 from tests.fakes.memory_node import MemoryNode
+
+if TYPE_CHECKING:
+    from tests.lazy.dispatching import Desk
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
@@ -230,3 +235,34 @@ def spool(tmp_path: Path) -> Spool:
     spool = Spool(tmp_path / "data")
     spool.create()
     return spool
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A ledger that is there and closed."""
+    path = tmp_path / "lazy-pins.db"
+    schema.connect(path)[0].close()
+    return path
+
+
+@pytest.fixture
+def db(path: Path) -> Iterator[sqlite3.Connection]:
+    """The same, open."""
+    connection, new = schema.connect(path)
+    assert not new
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def make(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
+    """Makes a dispatch on the ledger; see `dispatching`."""
+    from tests.lazy.dispatching import Desk  # which builds on this file
+
+    return lambda **options: Desk(ledger, monkeypatch, **options)
+
+
+@pytest.fixture
+def desk(make: Callable[..., Desk]) -> Desk:
+    """A dispatch with a supernode and a local node."""
+    return make()

@@ -19,16 +19,6 @@ from tests.lazy.dispatching import Desk, many, put
 HOUR = 3_600_000
 
 
-@pytest.fixture
-def make(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
-    return lambda **options: Desk(ledger, monkeypatch, **options)
-
-
-@pytest.fixture
-def desk(make: Callable[..., Desk]) -> Desk:
-    return make()
-
-
 def test_threads_are_made_for_all_that_may_be_under_way(desk: Desk) -> None:
     sizes = {name: pool.size for name, pool in desk.pools.items()}
     assert sizes == {"lazy-pin": 4 + 2, "local-fallback": 8, "lazy-pin-side": 4, "lazy-pin-observers": 2}

@@ -22,16 +22,6 @@ from tests.lazy.conftest import NOW, cid_of
 from tests.lazy.dispatching import Desk
 
 
-@pytest.fixture
-def make(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
-    return lambda **options: Desk(ledger, monkeypatch, **options)
-
-
-@pytest.fixture
-def desk(make: Callable[..., Desk]) -> Desk:
-    return make()
-
-
 def _waiting(ledger: Ledger, *jobs: str) -> None:
     """Jobs that wait for a minute, the first one longest, and are not due."""
     add(ledger, *jobs)

@@ -18,16 +18,6 @@ from tests.lazy.dispatching import Desk, many, put
 HOUR = 3_600_000
 
 
-@pytest.fixture
-def make(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
-    return lambda **options: Desk(ledger, monkeypatch, **options)
-
-
-@pytest.fixture
-def desk(make: Callable[..., Desk]) -> Desk:
-    return make()
-
-
 class TestWhileTheSupernodeIsDown:
     def test_one_at_a_time_finds_out(self, desk: Desk, ledger: Ledger) -> None:
         many(ledger, 5)

@@ -7,7 +7,6 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,23 +20,6 @@ from tests.conftest import Said, names_in
 from tests.lazy.conftest import NOW
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A ledger that is there and closed."""
-    path = tmp_path / "lazy-pins.db"
-    schema.connect(path)[0].close()
-    return path
-
-
-@pytest.fixture
-def db(path: Path) -> Iterator[sqlite3.Connection]:
-    """The same, open."""
-    connection, new = schema.connect(path)
-    assert not new
-    yield connection
-    connection.close()
 
 
 @pytest.mark.parametrize(

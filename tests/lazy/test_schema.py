@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,23 +14,6 @@ from encoder_pin_plugin.lazy import schema
 from tests.conftest import Said
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A ledger that is there and closed."""
-    path = tmp_path / "lazy-pins.db"
-    schema.connect(path)[0].close()
-    return path
-
-
-@pytest.fixture
-def db(path: Path) -> Iterator[sqlite3.Connection]:
-    """The same, open."""
-    connection, new = schema.connect(path)
-    assert not new
-    yield connection
-    connection.close()
 
 
 def is_open(path: Path) -> bool:
