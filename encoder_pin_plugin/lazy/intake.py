@@ -121,11 +121,15 @@ class Intake:
         ledger.ingest(submissions, self._clock.wall(), wall=self._clock.stepped())
 
     def _restore(self, ledger: Ledger, nonce: str) -> bool:
-        """Write a lost file again; False where another worker has finished its job meanwhile."""
+        """Write a lost file again; False where another worker has finished its job meanwhile, or its copy is bad."""
         if not ledger.is_open(nonce):
             return False
         key, body = ledger.body(nonce)
-        self._spool.restore(f"{key}.{nonce}", body)
+        try:
+            self._spool.restore(f"{key}.{nonce}", body)
+        except InvalidJobFile as error:
+            logger.error("the lost job file {}.{} cannot be written again from the ledger: {}", key, nonce, error)
+            return False
         return True
 
     def _say(self, unknown: int, lost: int) -> None:

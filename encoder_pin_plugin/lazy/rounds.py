@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_pin_plugin.errors import InvalidJobFile, StorageError
-from encoder_pin_plugin.lazy.jobfile import is_sealed, read_submission
+from encoder_pin_plugin.lazy.jobfile import is_sealed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +37,14 @@ class Rounds:
         self._spool = spool
         self._alarms = alarms
         self._last = ""
+        self._damaged: dict[str, str] = {}
 
     def walk(self, ledger: Ledger) -> int:
-        """Look at the next files; returns how many copies were healed. Raises StorageError, LedgerError."""
+        """Look at the next files; returns how many copies were healed.
+
+        Raises: StorageError, LedgerError; sqlite3.DatabaseError where the ledger turns out to be damaged.
+        """
+        self._forget_finished(ledger)
         submissions = ledger.open_submissions(self._last, AT_ONCE)
         self._last = submissions[-1][0] if len(submissions) == AT_ONCE else ""
         return sum(self._look(ledger, nonce, key, body) for nonce, key, body in submissions)
@@ -55,35 +60,44 @@ class Rounds:
             found, why = b"", str(error)
         if found == body or not ledger.is_open(nonce):
             return False
-        return self._heal(ledger, name, found, body, why or "it is not what was taken in")
+        return self._heal(ledger, name, nonce, (found, body), why or "it is not what was taken in")
 
     def _missing(self, ledger: Ledger, name: str, nonce: str, body: bytes) -> bool:
         if (self._spool.new / name).exists() or not ledger.is_open(nonce):
             return False
-        self._restore(name, body, "it was gone")
+        if self._restore(name, body, "it was gone"):
+            return True
+        if name not in self._damaged:
+            ledger.check(whole=True)  # it may be the row's key that is damaged, while the file is in its place
+        return self._give_up(name, nonce, "it is gone")
+
+    def _heal(self, ledger: Ledger, name: str, nonce: str, copies: tuple[bytes, bytes], why: str) -> bool:
+        found, body = copies
+        if not (is_sealed(found) and not is_sealed(body)) and self._restore(name, body, why):
+            return True
+        if not found:
+            return self._give_up(name, nonce, why)
+        ledger.correct(nonce, found)
+        logger.warning("the ledger's copy of the job file {} was damaged: taken from the file again", name)
         return True
 
-    def _heal(self, ledger: Ledger, name: str, found: bytes, body: bytes, why: str) -> bool:
-        if _is_whole(name, body) and not (is_sealed(found) and not is_sealed(body)):
-            self._restore(name, body, why)
-        elif found:
-            ledger.correct(name.rpartition(".")[2], found)
-            logger.warning("the ledger's copy of the job file {} was damaged: taken from the file again", name)
-        else:
-            text = f"both copies of the job file {name} are damaged ({why}): its row in the ledger is all there is"
-            self._alarms.begin(f"damaged {name}", text)
+    def _restore(self, name: str, body: bytes, why: str) -> bool:
+        """Write a file again; False where the ledger's copy is not that job either."""
+        try:
+            self._spool.restore(name, body)
+        except InvalidJobFile:
             return False
-        return True
-
-    def _restore(self, name: str, body: bytes, why: str) -> None:
-        self._spool.restore(name, body)
         path: Path = self._spool.open / name
         logger.warning("the job file {} was damaged ({}): written again from the ledger; look at the disk", path, why)
+        return True
 
-
-def _is_whole(name: str, body: bytes) -> bool:
-    try:
-        read_submission(name, body)
-    except InvalidJobFile:
+    def _give_up(self, name: str, nonce: str, why: str) -> bool:
+        text = f"both copies of the job file {name} are damaged ({why}): its row in the ledger is all there is"
+        self._damaged[name] = nonce
+        self._alarms.begin(f"damaged {name}", text)
         return False
-    return True
+
+    def _forget_finished(self, ledger: Ledger) -> None:
+        for name in [name for name, nonce in self._damaged.items() if not ledger.is_open(nonce)]:
+            del self._damaged[name]
+            self._alarms.end(f"damaged {name}", f"the job of the damaged file {name} is finished")

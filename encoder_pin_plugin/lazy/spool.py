@@ -112,7 +112,13 @@ class Spool:
             durable.fsync_folder(self.new)
 
     def restore(self, name: str, body: bytes) -> None:
-        """Write a lost file of `open/` again from what the ledger remembers. Raises StorageError."""
+        """Write a lost file of `open/` again from what the ledger remembers.
+
+        Raises:
+            InvalidJobFile: that is not the job of this name: the ledger's copy is damaged too.
+            StorageError: it cannot be written now.
+        """
+        read_submission(name, body)
         with durable.storage_errors("write again the job file", self.open / name):
             durable.replace_file(self.open / name, body)
 

@@ -4,11 +4,12 @@ the two leaves the job open, and never lost."""
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import click
 
+from encoder_pin_plugin.errors import InvalidJobFile
 from encoder_pin_plugin.operate.context import Operator, pass_operator
 from encoder_pin_plugin.operate.failures import Failure
 from encoder_pin_plugin.operate.output import duration, say, warn
@@ -132,7 +133,8 @@ def _files(spool: Spool, data_dir: Path, rows: list[JobRow]) -> list[Path]:
             for found in ledger.read("SELECT nonce FROM submission WHERE key=? AND closed=0", (key,)):
                 name = f"{key}.{found['nonce']}"
                 if not ((spool.open / name).exists() or (spool.new / name).exists()):
-                    spool.restore(name, ledger.body(found["nonce"])[1])
+                    with suppress(InvalidJobFile):  # damaged in the ledger too: there is nothing to keep
+                        spool.restore(name, ledger.body(found["nonce"])[1])
     arrived = [Path(row.file) for row in rows if row.state == "arrived" and row.file]
     return [*spool.open.glob(f"{key}.*"), *arrived]
 

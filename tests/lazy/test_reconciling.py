@@ -70,6 +70,17 @@ def test_an_open_job_without_a_file_gets_it_back(desk: Desk, log: list[str]) -> 
     assert [line[:10] for line in log] == ["WARNING 1 "]
 
 
+def test_a_lost_file_whose_copy_in_the_ledger_is_damaged_is_said_and_left(desk: Desk, log: list[str]) -> None:
+    gone, _ = desk.open("a", "b")
+    (desk.spool.open / gone.name).unlink()
+    desk.ledger.correct(gone.nonce, b"\0")
+    assert desk.intake.reconcile(desk.ledger) == 0
+    assert desk.jobs() == ["a", "b"]
+    assert gone.name not in desk.spool.opened_names()
+    assert log[0].startswith(f"ERROR the lost job file {gone.name} cannot be written again from the ledger: it is not")
+    assert len(log) == 1
+
+
 def test_both_at_once_are_an_older_copy(desk: Desk, log: list[str]) -> None:
     gone, _ = desk.open("a", "b")
     (desk.spool.open / gone.name).unlink()

@@ -15,6 +15,7 @@ from encoder_pin_plugin.errors import InvalidJobFile, NotRecorded, StorageError
 from encoder_pin_plugin.lazy.jobfile import MAX_BYTES, new_submission
 from encoder_pin_plugin.lazy.spool import Spool
 from tests.conftest import Said, names_in
+from tests.lazy.intaking import submission
 from tests.lazy.spooling import CID, JOB, failing, files
 
 
@@ -178,13 +179,25 @@ def test_a_move_that_the_disk_refuses_is_named(spool: Spool, monkeypatch: pytest
 
 
 def test_a_lost_file_is_written_again(spool: Spool, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool.restore("a.b", b"body")
-    assert (spool.open / "a.b").read_bytes() == b"body"
+    lost = submission("a")
+    spool.restore(lost.name, lost.body)
+    assert (spool.open / lost.name).read_bytes() == lost.body
     assert said[-1] == ("fsync", "data/spool/open")
     monkeypatch.setattr(os, "rename", failing(errno.EIO))
-    with pytest.raises(StorageError, match=f"cannot write again the job file {spool.open}/a.b: "):
-        spool.restore("a.b", b"other")
-    assert files(spool)["open"] == ["a.b"]
+    with pytest.raises(StorageError, match=f"cannot write again the job file {spool.open}/{lost.name}: "):
+        spool.restore(lost.name, lost.body)
+    assert files(spool)["open"] == [lost.name]
+
+
+@pytest.mark.parametrize(
+    ("job", "body", "why"), [("b", None, "belongs to another job"), ("a", b"{}", "no .cid"), ("a", b"", "is empty")]
+)
+def test_a_lost_file_is_not_written_again_as_what_it_is_not(
+    spool: Spool, job: str, body: bytes | None, why: str
+) -> None:
+    with pytest.raises(InvalidJobFile, match=why):
+        spool.restore(submission(job).name, submission("a").body if body is None else body)
+    assert files(spool)["open"] == []
 
 
 def test_finished_files_go_durably_and_it_is_no_harm_where_they_are_gone(

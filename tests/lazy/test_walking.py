@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,40 @@ def test_two_damaged_copies_stay_as_they_are_and_are_an_alarm(walking: Walking, 
     assert walking.copies(a) == (b"", b"\0")
     assert walking.alarms.lasting() == [f"damaged {a.name}"]
     assert f"both copies of the job file {a.name} are damaged (it is empty" in log[0]
+
+
+def test_a_file_that_is_gone_while_the_ledgers_copy_is_damaged_is_an_alarm_until_the_job_is_finished(
+    walking: Walking, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = walking.take_in("a", "b")
+    walking.ledger.correct(a.nonce, b"\0")
+    walking.file(a).unlink()
+    checks: list[bool] = []
+    monkeypatch.setattr(walking.ledger, "check", lambda whole: checks.append(whole))
+    assert [walking.walk(), walking.walk()] == [0, 0]
+    assert names_in(walking.spool.open) == [b.name]
+    assert walking.alarms.lasting() == [f"damaged {a.name}"]
+    assert f"both copies of the job file {a.name} are damaged (it is gone)" in log[0]
+    assert checks == [True]
+    end(walking.ledger, "a", State.PINNED)
+    walking.walk()
+    assert walking.alarms.lasting() == []
+    assert log[1:] == [f"INFO the job of the damaged file {a.name} is finished\n"]
+
+
+def test_a_file_is_not_written_again_under_the_damaged_key_of_its_row(walking: Walking) -> None:
+    """The ledger is damaged then, and made anew from the files: a copy under another name would be set aside."""
+    (a,) = walking.take_in("a")
+    walking.ledger.close()
+    path = walking.ledger.path
+    key, nonce = a.key.encode(), a.nonce.encode()
+    other = (b"0" if key[:1] != b"0" else b"1") + key[1:]
+    assert path.read_bytes().count(nonce + key) == 1  # the row of the submission: its nonce, then its key
+    path.write_bytes(path.read_bytes().replace(nonce + key, nonce + other))
+    walking.ledger = Ledger(path)
+    with pytest.raises(sqlite3.DatabaseError, match="integrity_check"):
+        walking.walk()
+    assert names_in(walking.spool.open) == [a.name]
 
 
 def test_a_finished_job_needs_no_file(walking: Walking, log: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,17 @@ def test_a_job_whose_file_was_lost_is_kept_from_the_ledger_when_rejected(desk: D
     assert desk.run("reject", "job-1").exit_code == 0
     (kept,) = desk.spool.rejects()
     assert desk.spool.read(kept).job.job_id == "job-1"
+
+
+def test_a_job_of_which_both_copies_are_damaged_can_be_rejected(desk: Desk) -> None:
+    desk.submit("job-1")
+    with closing(desk.ledger()) as ledger, ledger.transaction() as db:
+        db.execute("UPDATE submission SET body=x'00'")
+    desk.spool.opened()[0].unlink()
+    result = desk.run("reject", "job-1")
+    assert (result.exit_code, desk.spool.rejects()) == (0, [])
+    assert "no file, there was none" in result.stdout
+    assert _states(desk, "--state", "open") == {}
 
 
 def test_a_crash_between_the_files_and_the_ledger_leaves_the_job_open(
