@@ -14,7 +14,7 @@ from encoder_pin_plugin.errors import InvalidSettings, NodeError
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.cluster_peers import kubo_nodes
 from encoder_pin_plugin.nodes.kubo import KuboNode
-from encoder_pin_plugin.nodes.kubo_transfer import id_addresses, swarm_connect
+from encoder_pin_plugin.nodes.kubo_transfer import id_addresses, peer_id, swarm_connect
 from encoder_pin_plugin.nodes.pinning_service import PinningService
 
 if TYPE_CHECKING:
@@ -150,23 +150,15 @@ def _are_one(target: KuboNode, local: KuboNode) -> bool:
 
 def _peer_id(node: KuboNode) -> str:
     """Empty where it cannot be reached now. Raises InvalidSettings where it answers and does not say."""
-
-    def read(reply: object) -> str:
-        peer = reply.get("ID") if isinstance(reply, dict) else None
-        return peer if isinstance(peer, str) else ""
-
     try:
-        peer = node.wire.ask("id", lambda kubo: read(kubo.id().as_json()), seconds=node.patience.ask)
+        return peer_id(node)
     except NodeError as error:
         if error.reason not in (Reason.NOT_ALLOWED, Reason.BAD_REPLY):
             return ""
-        peer = ""
-    if not peer:
         raise InvalidSettings(
             f"{node.address} does not say who it is, and where that is not known, a target cannot be told from the"
             " encoder's own node, whose pins are the only copy: allow the call /api/v0/id there"
-        )
-    return peer
+        ) from error
 
 
 def _order(addresses: tuple[str, ...], *, near: bool) -> list[str]:

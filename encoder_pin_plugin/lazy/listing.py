@@ -52,14 +52,14 @@ class Listing:
         self._clock = clock
         self._lock = threading.Lock()
         self._pins: set[str] | None = None
+        self._meanwhile: set[str] | None = None  # what is pinned while a listing is under way
         self._until = self._not_before = self._since = clock.steady()
-        self._under_way = False
         self._answers = 0
 
     def lacks(self, pin: LazyPin) -> bool:
         """Whether the supernode surely has no pin of a job's CID; False where it has to be asked."""
         with self._lock:
-            if self._under_way or self._pins is None:
+            if self._pins is None:
                 return False
             if self._clock.steady() >= self._until:
                 self._pins = None
@@ -69,8 +69,9 @@ class Listing:
     def has(self, cid: str) -> None:
         """The supernode says that it has pinned a CID, which a listing may not show."""
         with self._lock:
-            if self._pins is not None:
-                self._pins.add(cid)
+            for pins in (self._pins, self._meanwhile):
+                if pins is not None:
+                    pins.add(cid)
 
     def answered_no(self) -> None:
         """The supernode was asked about a CID, and has it not: after many of these, its pins are listed."""
@@ -87,7 +88,7 @@ class Listing:
             if self._answers < ENOUGH or now < self._not_before:
                 return False
             self._answers, self._not_before = 0, now + LATER
-            self._pins, self._under_way = set(), True
+            self._pins, self._meanwhile = None, set()
             return True
 
     def _make(self, node: KuboNode) -> None:
@@ -99,7 +100,7 @@ class Listing:
 
     def _settle(self, pins: set[str] | None, until: float) -> None:
         with self._lock:
-            meanwhile, self._pins, self._under_way = self._pins, None, False
+            meanwhile, self._meanwhile = self._meanwhile, None
             if pins is not None:
                 self._pins = pins | (meanwhile or set())
                 self._until = self._not_before = until

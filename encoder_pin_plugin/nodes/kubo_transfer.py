@@ -32,6 +32,15 @@ def id_addresses(node: KuboNode) -> tuple[str, ...]:
     return node.wire.ask("id", lambda kubo: _addresses(kubo.id().as_json()), seconds=node.patience.ask)
 
 
+def peer_id(node: KuboNode) -> str:
+    """The node's peer id.
+
+    Raises:
+        NodeError: the node did not tell; `Reason.BAD_REPLY` where it answers, and names none.
+    """
+    return node.wire.ask("id", lambda kubo: _peer_id(kubo.id().as_json()), seconds=node.patience.ask)
+
+
 def swarm_connect(node: KuboNode, peer: str) -> None:
     """Have the node connect to a peer (a multiaddr that ends in /p2p/ID), so that each gets the other's blocks.
 
@@ -79,6 +88,13 @@ def _addresses(reply: Any) -> tuple[str, ...]:
     if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
         raise OddReply("it has no list of 'Addresses'")
     return tuple(addresses)
+
+
+def _peer_id(reply: Any) -> str:
+    peer = reply.get("ID") if isinstance(reply, dict) else None
+    if not isinstance(peer, str) or not peer:
+        raise OddReply("it has no 'ID'")
+    return peer
 
 
 def _check_connected(reply: Any) -> None:

@@ -22,7 +22,7 @@ from encoder_pin_plugin.nodes.kubo import KuboNode, Patience
 from encoder_pin_plugin.nodes.kubo_fetch import fetch_missing
 from encoder_pin_plugin.nodes.kubo_import import import_cars
 from encoder_pin_plugin.nodes.kubo_listing import listed_pins
-from encoder_pin_plugin.nodes.kubo_transfer import export_car, id_addresses, swarm_connect
+from encoder_pin_plugin.nodes.kubo_transfer import export_car, id_addresses, peer_id, swarm_connect
 from encoder_pin_plugin.nodes.pinning_service import PinningService
 from tests.faults.fuzz_targets import Target
 from tests.faults.fuzz_texts import CID, V1
@@ -74,6 +74,7 @@ def _kubo(node: KuboNode, url: str) -> list[Call]:
         lambda: import_cars(node, [(CID, [b"car"])], limits=LIMITS),
         lambda: fetch_missing(node, CID, seconds=5.0),
         lambda: id_addresses(node),
+        lambda: peer_id(node),
         lambda: swarm_connect(node, _PEER),
         lambda: list(export_car(node, CID, limits=LIMITS)),
         lambda: gateway.read_back(CID, limits=LIMITS),
