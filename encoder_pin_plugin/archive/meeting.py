@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.nodes.pinning_service import Dial
 
 SECONDS = 20.0
-"""For introducing two nodes to each other; an address that nobody answers at costs some of them."""
+"""In which dials to introduce nodes to each other are begun; an address that nobody answers at costs some of them."""
 
 MOST_ADDRESSES = 6
 
@@ -97,7 +97,10 @@ def dial_with(local: KuboNode) -> Dial:
     """Connects the local node to addresses that a pinning service names, so that it finds the content."""
 
     def dial(addresses: Sequence[str]) -> None:
+        end = time.monotonic() + SECONDS
         for address in addresses[:MOST_ADDRESSES]:
+            if time.monotonic() > end:
+                return
             with suppress(NodeError):
                 swarm_connect(local, address)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.nodes.base import Limits
     from encoder_pin_plugin.nodes.kubo import KuboNode
 
-CONNECT_SECONDS = 30.0
+CONNECT_SECONDS = 15.0
+"""For one dial: a node that is there answers within two or three, from the other side of the world."""
 
 
 def id_addresses(node: KuboNode) -> tuple[str, ...]:

@@ -158,3 +158,12 @@ def test_our_node_dials_a_few_of_the_places_that_a_service_names(local: Node) ->
     places = [f"/ip4/{number}.2.3.4/tcp/1/p2p/x" for number in range(MOST_ADDRESSES + 2)]
     dial_with(local)(places)
     assert local.dialled == places[:MOST_ADDRESSES], "whether they answer or not"
+
+
+@pytest.mark.parametrize(("each", "dialled"), [(SECONDS / 2 + 1, 2), (SECONDS / 2, 3)])
+def test_dialling_the_places_of_a_service_ends_after_a_while(
+    local: Node, clock: Clock, each: float, dialled: int
+) -> None:
+    local.answers, local.takes = (), clock.take(each)
+    dial_with(local)([f"/ip4/{number}.2.3.4/tcp/1/p2p/x" for number in range(MOST_ADDRESSES)])
+    assert len(local.dialled) == dialled
