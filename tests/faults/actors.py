@@ -12,6 +12,7 @@ import json
 import os
 import random
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,20 @@ from loguru import logger
 from encoder_hookspecs.events import CompletedJob
 from encoder_hookspecs.manager import EncoderManager
 from encoder_hookspecs.specs import EncoderSpecs
+from encoder_pin_plugin.alarms import Alarms
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.lazy import dispatch, ledger, retry, worker
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.pins import State, Step
+from encoder_pin_plugin.lazy.trouble import Trouble
 from encoder_pin_plugin.nodes.base import Limits
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
 from tests.faults.checker import read_line
 from tests.faults.folder_node import FolderNode
+
+BUGS = (AttributeError, TypeError, NameError, LookupError, AssertionError)
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
@@ -96,6 +101,20 @@ class NoSync:
         return
 
 
+class WatchedTrouble(Trouble):
+    """Writes down what can only be a bug, ours or the rig's: a worker would go on, and its rig see less and less."""
+
+    def __init__(self, place: Place, alarms: Alarms) -> None:
+        super().__init__(alarms)
+        self._place = place
+
+    def met(self, error: Exception) -> None:
+        if isinstance(error, BUGS):
+            found = self._place.acks / f"{os.getpid()}-{time.time_ns()}.bug"
+            found.write_text("".join(traceback.format_exception(error)[-3:]))
+        super().met(error)
+
+
 def quicken() -> None:
     """Make the program's pauses and leases short, in this process."""
     logger.remove()
@@ -115,6 +134,7 @@ def plugin_at(place: Place, **changes: Any) -> PinPlugin:
         "lazy_pin_backoff": "0.02,0.02,0.02", "local_fallback_threshold": 2, "plugin_timeout": 5,
         "lazy_pin_concurrency": 4, "fallback_after": 1,
     }  # fmt: skip
+    worker.Trouble = functools.partial(WatchedTrouble, place)  # type: ignore[misc,assignment]
     plugin = PinPlugin(load_settings({}, place.root, **(options | changes)))
     local = FolderNode(place.local)
     limits = Limits(stall=5, total=10)

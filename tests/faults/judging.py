@@ -76,6 +76,7 @@ def look(
         ends_are_final=ends_are_final,
     )  # fmt: skip
     verdict.torn += [f"a reader saw {path.read_bytes()[:200]!r}" for path in place.acks.glob("*.torn")]
+    verdict.lost += [f"a round of a worker: {path.read_text()[-400:]!r}" for path in place.acks.glob("*.bug")]
     return verdict
 
 

@@ -57,7 +57,7 @@ RIGS: dict[str, Rig] = {
     "alternatives": Rig(module="rivals", small=20, full=200),
     "fuzz": Rig(module="fuzz", small=5_000, full=200_000),
     "guided fuzz": Rig(module="fuzz_guided", small=1_000, full=10_000),
-    "simulation": Rig(module="simulation", small=1, full=24),
+    "simulation": Rig(module="simulation", small=3, full=240),
     "planted bugs": Rig(module="self_test", small=100, full=100),
 }
 

@@ -63,6 +63,9 @@ class _OnTheSpot:
     def submit(self, task: Callable[..., None], *arguments: Any) -> None:
         task(*arguments)
 
+    def abandon(self) -> None:
+        """Nothing to take the place of."""
+
     def close(self) -> None:
         """Nothing to close."""
 

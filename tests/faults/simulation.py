@@ -68,6 +68,8 @@ def simulate(root: str, seed: int) -> int:
             _report(plugin, dice, clock, journal)
             _weather(place, dice)
             working._turn()
+            if working._results.waiting:  # what takes no time in truth has its end before much time goes by
+                working._turn()
             clock.now += dice.choice(STEPS) * dice.random()
             rounds += 1
         if dice.random() < 0.7:
