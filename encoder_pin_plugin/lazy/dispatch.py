@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -186,12 +187,7 @@ class Dispatch:
             return
         allowed = self._breaker.allows(self._clock.steady())
         limit = max(0, self._free if allowed is None else min(allowed, self._free))
-        large = sum(item.attempt and item.pin.large for item in self._in_flight.values())
-        room = min(limit, max(0, max(1, self._at_once * 3 // 4) - large))
-        pins = ledger.claim(self._owner, State.PENDING, now, limit=room, lease=LEASE) if room else []
-        if len(pins) == room < limit:
-            pins += ledger.claim(self._owner, State.PENDING, now, limit=limit - room, lease=LEASE, small_only=True)
-        for pin in pins:
+        for pin in self._claim_pending(ledger, now, limit):
             self._attempt(pin)
 
     def _claim_old(self, ledger: Ledger, now: int) -> None:
@@ -199,11 +195,22 @@ class Dispatch:
         if not self._settings.enable_local_fallback or self._free <= 0:
             return
         old = int(self._settings.fallback_after * 1000)
-        for pin in ledger.claim(self._owner, State.PENDING, now, limit=self._free, lease=LEASE, waited=old):
-            if self._attempts is not None and self._breaker.allows(self._clock.steady()) is None:
+        if self._attempts is not None and self._breaker.allows(self._clock.steady()) is None:
+            for pin in self._claim_pending(ledger, now, self._free, waited=old):
                 self._attempt(pin)
-            else:
+        else:
+            for pin in ledger.claim(self._owner, State.PENDING, now, limit=self._free, lease=LEASE, waited=old):
                 self._give_up(pin)
+
+    def _claim_pending(self, ledger: Ledger, now: int, limit: int, *, waited: int | None = None) -> list[LazyPin]:
+        """Up to `limit` jobs for an attempt, so that a quarter of the pins at once is left to those that are small."""
+        large = sum(item.attempt and item.pin.large for item in self._in_flight.values())
+        room = min(limit, max(0, max(1, self._at_once * 3 // 4) - large))
+        claim = partial(ledger.claim, self._owner, State.PENDING, now, lease=LEASE, waited=waited)
+        pins = claim(limit=room) if room else []
+        if len(pins) == room < limit:
+            pins += claim(limit=limit - room, small_only=True)
+        return pins
 
     def _claim_fallbacks(self, ledger: Ledger, now: int) -> None:
         free = FALLBACKS_AT_ONCE - sum(not item.attempt for item in self._in_flight.values())
