@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from encoder_pin_plugin.errors import InvalidJobFile
 from encoder_pin_plugin.operate.context import Operator, pass_operator
 from encoder_pin_plugin.operate.failures import Failure
 from encoder_pin_plugin.operate.output import duration, say, warn
@@ -125,6 +124,8 @@ def reject(operator: Operator, job: str, why: str) -> None:
 def _files(spool: Spool, data_dir: Path, rows: list[JobRow]) -> list[Path]:
     """Every file of an open job; one that is lost is written again first, so that something is kept."""
     from pathlib import Path
+
+    from encoder_pin_plugin.errors import InvalidJobFile
 
     spool.create()
     key = rows[0].key

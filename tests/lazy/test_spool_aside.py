@@ -159,8 +159,9 @@ def test_what_cannot_be_seen_to_stays_and_the_next_one_is_seen_to(
 def test_a_file_that_goes_while_it_is_looked_at_is_no_harm(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     left_behind(spool, "a", b"torn")
     real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda folder: _Vanishing(real(folder), spool.tmp / "a"))
-    spool.recover_unfinished()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", lambda folder: _Vanishing(real(folder), spool.tmp / "a"))
+        spool.recover_unfinished()
     assert files(spool)["tmp"] == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -174,8 +175,7 @@ def test_a_file_is_not_written_again_under_the_damaged_key_of_its_row(walking: W
     other = (b"0" if key[:1] != b"0" else b"1") + key[1:]
     assert path.read_bytes().count(nonce + key) == 1  # the row of the submission: its nonce, then its key
     path.write_bytes(path.read_bytes().replace(nonce + key, nonce + other))
-    walking.ledger = Ledger(path)
-    with pytest.raises(sqlite3.DatabaseError, match="integrity_check"):
+    with closing(Ledger(path)) as walking.ledger, pytest.raises(sqlite3.DatabaseError, match="integrity_check"):
         walking.walk()
     assert names_in(walking.spool.open) == [a.name]
 

@@ -51,4 +51,4 @@ def licence(found: Distribution) -> str:
     """In the words of its metadata."""
     said = found.metadata
     kinds = [text.rpartition(" :: ")[2] for text in said.get_all("Classifier") or [] if text.startswith("License :: ")]
-    return said["License-Expression"] or " or ".join(kinds) or said["License"] or "none is named"
+    return said.get("License-Expression") or " or ".join(kinds) or said.get("License") or "none is named"
