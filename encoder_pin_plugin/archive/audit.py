@@ -103,17 +103,15 @@ def audit_waiting(archive: Archive, local: PinNode, keys: Keys, mender: Mender |
     """Ask our own node about what waits; mend what it lost, unless `mender` is None.
     Raises StorageError, ArchiveError."""
     audited = Audited(what="waiting in the archive", node=local.address)
-    for cid, holding in not_held(local, keys, audited.tally, blocks=True):
-        loss = _loss(cid, keys, holding)
-        if mender is None:
-            audited.losses.append(loss)
-            continue
-        try:
-            with mender.exclusion.hold([cid]):
-                if any(archive.where(*key) == archive.path for key in keys[cid]):  # it may have been migrated meanwhile
-                    audited.losses.append(_mend_waiting(loss, mender))
-        except LockBusy as error:
-            audited.tally.unknown[cid] = str(error)
+    missing = not_held(local, keys, audited.tally, blocks=True)
+
+    def mend(loss: Loss, mender: Mender) -> list[Loss]:
+        waits = any(
+            archive.where(*key) == archive.path for key in keys[loss.cid]
+        )  # it may have been migrated meanwhile
+        return [_mend_waiting(loss, mender)] if waits else []
+
+    _note_losses(audited, missing, keys, mender, mend)
     return audited
 
 
@@ -123,16 +121,8 @@ def audit_migrated(
     """Ask a target about what was migrated to it; let the lines wait again of what it lost and we still have or can
     get, unless `mender` is None. Raises StorageError, ArchiveError."""
     audited = Audited(what="migrated", node=target.address)
-    for cid, holding in not_held(target, keys, audited.tally, blocks=blocks):
-        loss = _loss(cid, keys, holding)
-        if mender is None:
-            audited.losses.append(loss)
-            continue
-        try:
-            with mender.exclusion.hold([cid]):
-                audited.losses.append(_take_back(archive, target, loss, mender))
-        except LockBusy as error:
-            audited.tally.unknown[cid] = str(error)
+    missing = not_held(target, keys, audited.tally, blocks=blocks)
+    _note_losses(audited, missing, keys, mender, lambda loss, mender: [_take_back(archive, target, loss, mender)])
     return audited
 
 
@@ -168,6 +158,23 @@ def merged(parts: Iterable[Keys]) -> Keys:
         for cid, lines in part.items():
             keys.setdefault(cid, []).extend(lines)
     return keys
+
+
+def _note_losses(
+    audited: Audited, missing: Iterable[tuple[str, Holding]], keys: Keys, mender: Mender | None,
+    mend: Callable[[Loss, Mender], list[Loss]],
+) -> None:  # fmt: skip
+    """Write down what a node does not hold; where there is a mender, as it is after `mend`, with the CID locked."""
+    for cid, holding in missing:
+        loss = _loss(cid, keys, holding)
+        if mender is None:
+            audited.losses.append(loss)
+            continue
+        try:
+            with mender.exclusion.hold([cid]):
+                audited.losses += mend(loss, mender)
+        except LockBusy as error:
+            audited.tally.unknown[cid] = str(error)
 
 
 def _loss(cid: str, keys: Keys, holding: Holding) -> Loss:

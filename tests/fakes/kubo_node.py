@@ -16,13 +16,12 @@ import http.server
 import json
 import socket
 import struct
-import threading
 from dataclasses import dataclass
-from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from tests.fakes.kubo_honest import COMMANDS, Content
 from tests.fakes.kubo_lies import LIES, Lie
+from tests.fakes.serving import Served, Server
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,14 @@ class Call:
     peer: tuple[str, int] = ("", 0)
 
 
-class FakeKubo:
+class FakeKubo(Served):
     """A node on a free loopback port. `content` and `pins` (CID to name) are its state, `calls` what it was asked.
 
     `types` gives pins another type than recursive; a question about `poison` fails.
     """
 
     def __init__(self, *, token: str = "") -> None:
+        super().__init__(_Handler)
         self.content: dict[str, Content] = {}
         self.pins: dict[str, str] = {}
         self.types: dict[str, str] = {}
@@ -51,29 +51,7 @@ class FakeKubo:
         self.paths: list[str] = []
         self.calls: list[Call] = []
         self.token = token
-        self.stopping = threading.Event()
         self._lies: list[tuple[Lie, frozenset[str], list[int]]] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.node = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def lie(self, name: str, *, only: set[str] | None = None, times: int = 1_000_000) -> None:
         """From now on tell this lie, to these commands, so many times; lies told first come first."""
@@ -168,20 +146,10 @@ class Talk:
             return True
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    node: FakeKubo
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is what many tests are about."""
-
-
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
+    server: Server
 
     def do_GET(self) -> None:
         self._talk(Call("", (), {}, {})).send(405, "405 - Method Not Allowed\n")

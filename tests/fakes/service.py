@@ -10,11 +10,12 @@ import http.server
 import json
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.fakes.kubo_lies import LIES
 from tests.fakes.kubo_node import Talk
+from tests.fakes.serving import Served, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,20 +40,17 @@ class Request:
         return json.loads(self.body)
 
 
-class FakeService:
+class FakeService(Served):
     """A service on a free loopback port. A kind of service says in `answer` what it honestly says."""
 
     def __init__(self, *, token: str = "") -> None:
+        super().__init__(_Handler)
         self.calls: list[Request] = []
         self.faults: list[Exception] = []
         self.token = token
         self.cookie = ""  # `Talk` sends it
-        self.stopping = threading.Event()
         self.lock = threading.RLock()
         self._lies: list[tuple[Callable[[Talk], object], str, list[int]]] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.node = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def answer(self, talk: Talk, request: Request) -> None:
         raise NotImplementedError
@@ -61,23 +59,8 @@ class FakeService:
         """What an unknown caller hears."""
         raise NotImplementedError
 
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def __exit__(self, *details: object) -> None:
+        super().__exit__(*details)
         if self.faults:
             raise self.faults[0]
 
@@ -104,19 +87,9 @@ def send_json(talk: Talk, value: object, status: int = 200, **headers: str) -> N
     talk.send(status, json.dumps(value), "application/json", **headers)
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    node: FakeService
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is what many tests are about."""
-
-
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: Server
 
     def _serve(self) -> None:
         service, request = self.server.node, self._read()

@@ -23,9 +23,9 @@ def work_off(place: Place, **options: Any) -> int:
     return plugin.service.worker(manager_of(plugin)).run(drain=True)
 
 
-def fail_once(place: Place) -> None:
+def fail_once(place: Place, **options: Any) -> None:
     """Take in what waits, and make one attempt at each job, which stays open."""
-    plugin = plugin_at(place, local_fallback_threshold=9, lazy_pin_backoff="0.4")
+    plugin = plugin_at(place, **{"local_fallback_threshold": 9, "lazy_pin_backoff": "0.4", **options})
     worker = plugin.service.worker(manager_of(plugin))
     worker._presence.begin()
     for _ in range(3):

@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from encoder_pin_plugin.archive.cleaning import Cleaner, Policy
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.migrate import Migration, Plan
-from encoder_pin_plugin.archive.target import Carried
-from encoder_pin_plugin.archive.waiting import Item, Waiting
-from encoder_pin_plugin.errors import EncoderPinError, LockBusy
+from encoder_pin_plugin.archive.waiting import Waiting
+from encoder_pin_plugin.errors import LockBusy
 from encoder_pin_plugin.nodes.base import Limits
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.nodes.proofs import Rule, Witness
 from encoder_pin_plugin.operate.migrate_parts import jobs_that_need
+from tests.archive.migrating import Carrying
 from tests.faults.actors import NoSync, Place, place_at, quicken
 from tests.faults.folder_node import FolderNode
-
-
-@dataclass
-class _Carrier:
-    """Has the target pin, one by one."""
-
-    target: FolderNode
-    at_once: int = 4
-
-    def take(self, waiting: deque[Item]) -> list[Item]:
-        return [waiting.popleft()]
-
-    def carry(self, items: Sequence[Item]) -> Carried:
-        carried: Carried = {}
-        for item in items:
-            carried[item.cid] = None
-            try:
-                self.target.pin(item.cid, limits=Limits())
-            except EncoderPinError as error:
-                carried[item.cid] = error
-        return carried
 
 
 def migrate_once(place: Place) -> None:
@@ -54,7 +30,7 @@ def migrate_once(place: Place) -> None:
     policy = Policy(target="kubo+http://permanent:5001", open_jobs=jobs_that_need(place.data))
     cleaner = Cleaner(archive, local, witness, Exclusion(place.data), policy=policy)
     items = list(waiting.items.values())
-    Migration(_Carrier(target), witness, cleaner, Plan()).run(items)  # type: ignore[arg-type]
+    Migration(Carrying(target, limits=Limits(), at_once=4), witness, cleaner, Plan()).run(items)  # type: ignore[arg-type]
 
 
 def migrate(root: str, seed: int, *, data: str | None = None) -> None:

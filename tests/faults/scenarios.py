@@ -13,22 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.archive import stages
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord, parse_line
 from encoder_pin_plugin.lazy import attempt, dispatch
 from encoder_pin_plugin.nodes.base import Limits
+from tests.faults.acting import complete, fail_once, work_off
 from tests.faults.actors import (
     Journal,
     Place,
     cid_of,
-    manager_of,
     place_at,
-    plugin_at,
     quicken,
     recover,
-    through_pluggy,
     watch_commits,
 )  # fmt: skip
 from tests.faults.folder_node import FolderNode
@@ -47,8 +44,8 @@ class Scenario:
         again: whether it is done again where it was interrupted, before everything else.
     """
 
-    prepare: Callable[[Place], None]
-    act: Callable[[Place], None]
+    prepare: Callable[[Place], object]
+    act: Callable[[Place], object]
     torn_tail: bool = False
     damaged: bool = False
     again: bool = False
@@ -111,27 +108,9 @@ def recover_stepwise(root: str) -> dict[str, float]:
     return recover(root)
 
 
-def _complete(place: Place, job_id: str, **options: Any) -> None:
-    journal = Journal(place, "acks")
-    job = CompletedJob(cid=cid_of(job_id), job_id=job_id, size_mb=1.5)
-    through_pluggy(plugin_at(place, **options))(job)
-    journal.write(job.cid, job.job_id)
-
-
-def _work(place: Place, **options: Any) -> None:
-    watch_commits(place)
-    plugin = plugin_at(place, **options)
-    plugin.service.worker(manager_of(plugin)).run(drain=True)
-
-
 def _one_failed_attempt(place: Place) -> None:
     watch_commits(place)
-    plugin = plugin_at(place, local_fallback_threshold=3, lazy_pin_backoff="0.4", fallback_after=7200)
-    worker = plugin.service.worker(manager_of(plugin))
-    worker._presence.begin()
-    for _ in range(3):
-        worker._turn()
-    worker._leave()
+    fail_once(place, local_fallback_threshold=3, fallback_after=7200)
 
 
 def _nothing(place: Place) -> None:
@@ -139,12 +118,12 @@ def _nothing(place: Place) -> None:
 
 
 def _one_recorded(place: Place) -> None:
-    _complete(place, "earlier")
+    complete(place, "earlier")
 
 
 def _one_waits(place: Place) -> None:
-    _work(place)
-    _complete(place, "waits")
+    work_off(place)
+    complete(place, "waits")
 
 
 def _one_waits_down(place: Place) -> None:
@@ -153,17 +132,17 @@ def _one_waits_down(place: Place) -> None:
 
 
 def _first_ever_down(place: Place) -> None:
-    _complete(place, "waits")
+    complete(place, "waits")
     (place.supernode / "down").touch()
 
 
 def _archive_of(*job_ids: str) -> Callable[[Place], None]:
     def prepare(place: Place) -> None:
         for job_id in job_ids:
-            _complete(place, job_id)
+            complete(place, job_id)
         (place.supernode / "down").touch()
-        _work(place, local_fallback_threshold=1)
-        _complete(place, "waits")
+        work_off(place, local_fallback_threshold=1)
+        complete(place, "waits")
 
     return prepare
 
@@ -175,7 +154,7 @@ def _torn_archive(place: Place) -> None:
 
 
 def _fall_back(place: Place) -> None:
-    _work(place, local_fallback_threshold=1)
+    work_off(place, local_fallback_threshold=1)
 
 
 def _lines(place: Place) -> list[ArchiveRecord]:
@@ -227,14 +206,14 @@ def _repair(place: Place) -> None:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "intake, new folder": Scenario(prepare=_nothing, act=lambda place: _complete(place, "first")),
-    "intake": Scenario(prepare=_one_recorded, act=lambda place: _complete(place, "second")),
+    "intake, new folder": Scenario(prepare=_nothing, act=lambda place: complete(place, "first")),
+    "intake": Scenario(prepare=_one_recorded, act=lambda place: complete(place, "second")),
     "append, new archive": Scenario(prepare=_pinned_locally(_nothing), act=append_one, again=True),
     "append": Scenario(prepare=_pinned_locally(_archive_of("old-1", "old-2")), act=append_one, again=True),
     "append, torn tail": Scenario(prepare=_pinned_locally(_torn_archive), act=append_one, again=True, torn_tail=True),
     "retry, new ledger": Scenario(prepare=_first_ever_down, act=_one_failed_attempt),
     "retry": Scenario(prepare=_one_waits_down, act=_one_failed_attempt),
-    "pinned": Scenario(prepare=_one_waits, act=_work),
+    "pinned": Scenario(prepare=_one_waits, act=work_off),
     "fallback, new archive": Scenario(prepare=_one_waits_down, act=_fall_back),
     "fallback": Scenario(prepare=_archive_of("old-1", "old-2"), act=_fall_back),
     "fallback, torn tail": Scenario(prepare=_torn_archive, act=_fall_back, torn_tail=True),
