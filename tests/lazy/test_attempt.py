@@ -167,6 +167,15 @@ def test_one_prover_proves_all_and_a_dead_one_is_replaced(tmp_path: Path) -> Non
     assert one.attempts._prover is not prover
 
 
+def test_who_has_a_prover_proves_nothing_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Try(tmp_path)
+    provers: list[str] = []
+    monkeypatch.setattr(one.attempts, "_prove_batch", lambda _: provers.append(threading.current_thread().name))
+    for _ in range(2):  # the first starts the prover, the second finds it
+        one.attempts._have_proved()
+    assert provers == []
+
+
 def test_the_prover_ends_with_the_worker_and_proves_first_what_was_claimed(tmp_path: Path) -> None:
     one = Try(tmp_path)
     one.run()

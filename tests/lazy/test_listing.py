@@ -122,6 +122,29 @@ def test_questions_that_come_slowly_are_never_worth_a_listing(
     assert supernode.listings == 0
 
 
+def test_questions_are_counted_for_ten_seconds_and_then_anew(supernode: Supernode, pins: Listing, clock: Clock) -> None:
+    noes(pins, ENOUGH - 1)
+    clock.now += FRESH
+    noes(pins, 1)
+    assert supernode.listings == 1
+    noes(pins, ENOUGH - 1)
+    assert supernode.listings == 1, "those that led to a listing count no more"
+    clock.now += FRESH
+    noes(pins, ENOUGH - 1)
+    assert supernode.listings == 1, "nor those of earlier seconds"
+    noes(pins, 1)
+    assert supernode.listings == 2
+
+
+def test_questions_while_a_listing_stands_count_for_the_next(supernode: Supernode, pins: Listing, clock: Clock) -> None:
+    noes(pins, ENOUGH)
+    noes(pins, ENOUGH - 1)
+    clock.now += FRESH  # it stands no more, and its seconds are not over
+    assert supernode.listings == 1
+    noes(pins, 1)
+    assert supernode.listings == 2
+
+
 def test_what_is_pinned_after_the_listing_is_not_lacked(pins: Listing) -> None:
     noes(pins)
     assert pins.lacks(untried("new"))
@@ -153,6 +176,16 @@ def test_nothing_is_kept_where_nothing_was_listed(pins: Listing, clock: Clock) -
     pins.has(cid_of("other"))
     noes(pins)
     assert pins.lacks(untried("other"))
+
+
+@pytest.mark.parametrize(("instead", "said"), [(set, []), (lambda: None, ["lists no pins, or too many"])])
+def test_a_listing_that_there_is_not_is_said(
+    supernode: Supernode, pins: Listing, log: list[str], instead: Callable[[], set[str] | None], said: list[str]
+) -> None:
+    supernode.instead = instead
+    noes(pins)
+    assert [text for text in said if text in "".join(log)] == said
+    assert len(log) == len(said)
 
 
 def _refuses() -> set[str]:
