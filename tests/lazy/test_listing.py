@@ -138,8 +138,9 @@ def test_questions_are_counted_for_ten_seconds_and_then_anew(supernode: Supernod
 
 def test_questions_while_a_listing_stands_count_for_the_next(supernode: Supernode, pins: Listing, clock: Clock) -> None:
     noes(pins, ENOUGH)
-    noes(pins, ENOUGH - 1)
+    noes(pins, ENOUGH - 2)
     clock.now += FRESH  # it stands no more, and its seconds are not over
+    noes(pins, 1)
     assert supernode.listings == 1
     noes(pins, 1)
     assert supernode.listings == 2
