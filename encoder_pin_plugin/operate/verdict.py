@@ -17,7 +17,8 @@ SILENT = 60.0
 
 def needs_a_person(report: Report) -> list[str]:
     """The sentences, the most urgent first; empty where all is well."""
-    return [*report.trouble, *_workers(report), *_fallbacks(report), *_nodes(report), *_jobs(report), *_archive(report)]
+    parts = (_workers(report), _fallbacks(report), _nodes(report), _jobs(report), _archive(report))
+    return [*report.cannot_record, *report.trouble, *(text for part in parts for text in part)]
 
 
 def _workers(report: Report) -> Iterator[str]:

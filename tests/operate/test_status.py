@@ -118,6 +118,7 @@ def test_the_keys_for_programs_stay(desk: Desk) -> None:
         "ok", "needs_a_person", "checked_at", "data_dir", "data_dir_exists", "open", "arrived", "open_files",
         "rejected",
         "rejected_by_hand", "jobs", "archive", "workers", "nodes", "fallback_after", "local_fallback", "trouble",
+        "cannot_record",
     }  # fmt: skip
 
 
