@@ -209,7 +209,7 @@ class Worker:
 
     def _prepare(self, ledger: Ledger) -> None:
         self._dispatch.mind_the_clock(ledger)  # before anything is compared with its times, or written beside them
-        self._intake.begin(ledger)
+        self._intake.begin(ledger, told=self._ledger.set_aside)
 
     def _keep_house(self, ledger: Ledger) -> None:
         """What can wait until jobs are at work. Nothing is unpinned before files and ledger were seen to agree."""

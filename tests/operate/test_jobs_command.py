@@ -235,3 +235,13 @@ def test_what_was_held_on_the_local_node_is_said(desk: Desk) -> None:
     ledger.set_hold({ledger.select()[0].key: "ours"}, now())
     ledger.close()
     assert "stays on the local node" in desk.run("reject", "job-1").stdout
+
+
+def test_what_is_rejected_and_retried_before_the_first_worker_makes_it_miss_no_ledger(desk: Desk) -> None:
+    desk.submit("job-1")
+    for command in ("reject", "retry"):
+        assert desk.run(command, "job-1").exit_code == 0
+    desk.env["ENABLE_LOCAL_FALLBACK"] = "false"
+    assert desk.process("work", "--drain").returncode == 1
+    log = (desk.folder / "logs" / "encoder.log").read_text("utf-8")
+    assert "gone or empty" not in log
