@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ def jobs(operator: Operator, as_json: bool, state: str | None, cid: str | None, 
       encoder-pin jobs --state overdue --json | jq -r '.jobs[].cid'
     """
     from encoder_pin_plugin.nodes.cid import canonical
+    from encoder_pin_plugin.operate.no_supernode import wait_of
     from encoder_pin_plugin.operate.report import FALLBACK_AFTER
     from encoder_pin_plugin.operate.rows import Wanted
 
@@ -53,7 +55,7 @@ def jobs(operator: Operator, as_json: bool, state: str | None, cid: str | None, 
     if as_json:
         say_json({"jobs": [asdict(row) for row in shown], "total": total, "left_out": total - len(shown)})
     else:
-        _show(shown, total)
+        _show(shown, total, wait_of(settings))
 
 
 def _find(operator: Operator, wanted: Wanted, *, with_rejected: bool) -> tuple[list[JobRow], int]:
@@ -78,10 +80,10 @@ def _find(operator: Operator, wanted: Wanted, *, with_rejected: bool) -> tuple[l
     return rows + files, total + len(files)
 
 
-def _show(rows: list[JobRow], total: int) -> None:
+def _show(rows: list[JobRow], total: int, wait: float | None) -> None:
     now = time.time() * 1000
     for row in rows:
-        for line in lines_of(row, now):
+        for line in lines_of(row, now, wait):
             say(line)
     if not rows:
         say("no such job")
@@ -89,10 +91,10 @@ def _show(rows: list[JobRow], total: int) -> None:
         say(f"… and {count(total - len(rows), 'more job')}: --limit {total} shows all")
 
 
-def lines_of(row: JobRow, now: float) -> Iterator[str]:
-    """A job for a person, in two or three lines."""
+def lines_of(row: JobRow, now: float, wait: float | None = None) -> Iterator[str]:
+    """A job for a person, in two or three lines; `wait` says how many seconds it waits where nobody attempts it."""
     name = one_line(row.job_id if row.job_id is not None else row.file or "?", 80)
-    yield f"{row.key[:12]}  {name}  {row.state}{_details(row, now)}"
+    yield f"{row.key[:12]}  {name}  {row.state}{_details(row, now, wait)}"
     if row.cid:
         size = "" if row.size_mb is None else f"  {megabytes(row.size_mb)}"
         yield f"{'':12}  {row.cid}{size}{f'  {row.type}' if row.type else ''}"
@@ -102,7 +104,7 @@ def lines_of(row: JobRow, now: float) -> Iterator[str]:
         yield f"{'':12}  {one_line(row.file)}"
 
 
-def _details(row: JobRow, now: float) -> str:
+def _details(row: JobRow, now: float, wait: float | None) -> str:
     parts = []
     if row.attempts or row.open:
         parts.append(count(row.attempts, "failed attempt") if row.open else count(row.attempts, "attempt"))
@@ -114,13 +116,22 @@ def _details(row: JobRow, now: float) -> str:
         parts.append(f"{duration((now - row.closed_at) / 1000)} ago")
     elif row.waiting_since is not None:
         parts.append(f"{duration((now - row.waiting_since) / 1000)} old")
-    parts.append(_next(row, now))
+    parts.append(_next(row, now, wait))
     return "".join(f", {part}" for part in parts if part)
 
 
-def _next(row: JobRow, now: float) -> str:
+def _next(row: JobRow, now: float, wait: float | None) -> str:
     if row.in_flight and row.open:
         return "in flight"
     if row.next_at is None or not row.open:
         return ""
+    if wait is not None and row.state == "pending":
+        return _waits(now, (row.waiting_since or 0) + wait * 1000)
     return f"next try in {duration((row.next_at - now) / 1000)}" if row.next_at > now else "due now"
+
+
+def _waits(now: float, until: float) -> str:
+    """For what a job waits that nobody attempts: no supernode is configured."""
+    if math.isinf(until):
+        return "waits for a supernode to be configured"
+    return f"falls back in {duration((until - now) / 1000)} (FALLBACK_AFTER)" if until > now else "falls back now"

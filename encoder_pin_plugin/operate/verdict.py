@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from encoder_pin_plugin.operate.no_supernode import what_then
 from encoder_pin_plugin.operate.output import count, duration, one_line
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def _nodes(report: Report) -> Iterator[str]:
     if nodes is None:
         return
     if nodes.supernode is None:
-        yield "no supernode is configured: set THREESPEAK_IPFS_ENDPOINT, or USE_CLUSTER_FOR_PINS and its endpoint"
+        then = what_then(report.fallback_after, local_fallback=report.local_fallback is not False)
+        todo = "set THREESPEAK_IPFS_ENDPOINT, or USE_CLUSTER_FOR_PINS and its endpoint"
+        yield f"no supernode is configured, {then}: {todo}"
     elif not nodes.supernode.reachable:
         then = "jobs fall back by themselves" if report.local_fallback else "jobs wait, the local fallback is disabled"
         yield f"the supernode does not answer, {then}; tell who runs it: {one_line(nodes.supernode.detail, 300)}"

@@ -67,11 +67,33 @@ def test_more_than_fit_are_counted(desk: Desk) -> None:
 
 
 def test_a_job_is_told_in_words(desk: Desk) -> None:
+    desk.env["THREESPEAK_IPFS_ENDPOINT"] = "http://127.0.0.1:1"
     desk.submit("job-1", CIDS[0], "--size-mb", "1234.5", "--type", "file")
     desk.finish(State.PENDING, attempts=2, reason=Reason.STALLED, error="no progress", delay=3_600_500)
     text = desk.run("jobs").stdout
     for words in ("job-1  pending, 2 failed attempts", "next try in 1 h", "1,234.5 MB", "stalled: no progress"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "falls back in 1 h 59 min (FALLBACK_AFTER)"),
+        ({"FALLBACK_AFTER": "60"}, "falls back now"),
+        ({"ENABLE_LOCAL_FALLBACK": "false"}, "waits for a supernode to be configured"),
+        ({"THREESPEAK_IPFS_ENDPOINT": "http://127.0.0.1:1"}, "due now"),
+    ],
+)
+def test_a_job_that_no_supernode_is_there_for_says_for_what_it_waits(
+    desk: Desk, settings: dict[str, str], words: str
+) -> None:
+    desk.submit("job-1", CIDS[0])
+    ledger = desk.ledger()
+    with ledger.transaction() as db:
+        db.execute("UPDATE job SET waiting_since = waiting_since - 60000")
+    ledger.close()
+    desk.env |= settings
+    assert f", open for 1 min, {words}\n" in desk.run("jobs").stdout
 
 
 def test_without_any_job_that_is_said(desk: Desk) -> None:
