@@ -96,6 +96,11 @@ class Dispatch:
         """Whether anything is under way whose result is awaited."""
         return bool(self._in_flight)
 
+    @property
+    def holding(self) -> bool:
+        """Whether CIDs are being held on the local node."""
+        return self._holding
+
     def awaits(self, posted: int) -> bool:
         """Whether more results are to come than those that are posted already."""
         return len(self._in_flight) > posted

@@ -81,10 +81,17 @@ class Intake:
         self._alarms.end("sweep", "files of finished jobs are removed again")
         return tuple(nonce for _, nonce in closed)
 
-    def begin(self, ledger: Ledger) -> None:
-        """Make the folders, and say it where an earlier ledger is gone. Raises StorageError."""
-        if ledger.new and self._spool.open.is_dir():
-            logger.error("the ledger {} was gone or empty: made anew, from the job files", ledger.path)
+    def begin(self, ledger: Ledger, *, told: bool = False) -> None:
+        """Make the folders, and say it where an earlier ledger is gone, unless that was `told`. Raises StorageError.
+
+        Only a worker makes `open/`, and puts files there, once it has a ledger: where they are, there was one.
+        """
+        if ledger.new and not told and self._spool.open.is_dir():
+            if self._spool.opened_names():
+                logger.error("the ledger {} was gone or empty: made anew, from the job files", ledger.path)
+            else:
+                text = "the ledger {} was gone or empty: made anew; no job was open, what it knew of others is gone"
+                logger.warning(text, ledger.path)
         self._spool.create()
 
     def reconcile(self, ledger: Ledger) -> int:

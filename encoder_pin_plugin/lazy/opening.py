@@ -29,6 +29,8 @@ class OpenLedger:
     def __init__(self, path: Path, prepare: Callable[[Ledger], None]) -> None:
         self.path = path
         self.current: Ledger | None = None
+        self.set_aside = False
+        """Whether we have set one aside, and said so, and have prepared none since."""
         self._file: schema.File | None = None
         self._prepare = prepare
 
@@ -46,7 +48,7 @@ class OpenLedger:
             except BaseException:
                 ledger.close()
                 raise
-            self.current = ledger
+            self.current, self.set_aside = ledger, False
         return self.current
 
     def close(self) -> None:
@@ -62,7 +64,7 @@ class OpenLedger:
         if not schema.is_damaged(error):
             raise LedgerError(f"the ledger {self.path} cannot be used: {error}") from error
         try:
-            schema.set_aside(self.path, self._file, str(error))
+            self.set_aside = schema.set_aside(self.path, self._file, str(error)) is not None
         except StorageError as refused:
             text = f"the ledger {self.path} is damaged ({error}); {refused}"
             raise LedgerError(text) from refused

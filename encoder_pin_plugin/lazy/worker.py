@@ -7,6 +7,7 @@ what it found out. Several workers, in one process or many, may serve one data f
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from contextlib import closing, suppress
 from functools import partial
@@ -47,6 +48,12 @@ POLL = 1.0
 
 GATHER = 0.1
 """Seconds for which results may gather, so that a transaction writes many: each keeps Kubo's disk waiting as well."""
+
+
+SOON = 60.0
+"""Seconds for which a drain waits in any case; as long as LAZY_PIN_BACKOFF where that is longer."""
+
+_LEFT = "SELECT key FROM job WHERE closed_at IS NULL AND NOT (state='pending' AND waiting_since > ?) LIMIT ?"
 
 
 class Worker:
@@ -121,7 +128,7 @@ class Worker:
 
         Args:
             drain: end when nothing is left that a further try could finish soon: every remaining job has failed its
-                fallback once, or may not fall back.
+                fallback once, or may not fall back, or, without a supernode, waits for that longer than the backoff.
 
         Returns:
             How many jobs are still open.
@@ -209,7 +216,7 @@ class Worker:
 
     def _prepare(self, ledger: Ledger) -> None:
         self._dispatch.mind_the_clock(ledger)  # before anything is compared with its times, or written beside them
-        self._intake.begin(ledger)
+        self._intake.begin(ledger, told=self._ledger.set_aside)
 
     def _keep_house(self, ledger: Ledger) -> None:
         """What can wait until jobs are at work. Nothing is unpinned before files and ledger were seen to agree."""
@@ -233,10 +240,11 @@ class Worker:
             ledger = self._ledger.current
             if not (ledger and self._intake.agrees(ledger)) or self._results.waiting or self._intake.waiting():
                 return False
+            if not self._has_supernode and self._dispatch.holding:
+                return False  # what waits for long is to be safe from garbage collection
             if self._hopeless:
                 return not self._dispatch.busy
-            limit = len(self._results.exhausted) + 1
-            open_jobs = ledger.read("SELECT key FROM job WHERE closed_at IS NULL LIMIT ?", (limit,))
+            open_jobs = ledger.read(_LEFT, (self._young, len(self._results.exhausted) + 1))
             return all(row["key"] in self._results.exhausted for row in open_jobs)
         return False
 
@@ -244,6 +252,14 @@ class Worker:
     def _hopeless(self) -> bool:
         """Whether nothing may fall back, and there is no supernode, or it is down."""
         return not self._settings.enable_local_fallback and (self._breaker.is_open or not self._has_supernode)
+
+    @property
+    def _young(self) -> int:
+        """Since when jobs wait that no try comes for and that fall back later than soon: not before they are old."""
+        if self._has_supernode:
+            return sys.maxsize
+        soon = max(SOON, *self._settings.lazy_pin_backoff)
+        return self._clock.wall() + int((soon - self._settings.fallback_after) * 1000)
 
     def _finish(self) -> None:
         until = self._clock.steady() + self._patience

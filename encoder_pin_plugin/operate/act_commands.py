@@ -52,7 +52,7 @@ def _submit_again(spool: Spool, row: JobRow) -> None:
     """Put a file that was set aside back among the new ones, as a new submission. Raises Failure, StorageError."""
     from pathlib import Path
 
-    from encoder_pin_plugin.durable import move, storage_errors
+    from encoder_pin_plugin.durable import make_folder, move, storage_errors
     from encoder_pin_plugin.errors import InvalidJobFile
     from encoder_pin_plugin.lazy.jobfile import new_submission
 
@@ -61,8 +61,8 @@ def _submit_again(spool: Spool, row: JobRow) -> None:
         job = spool.read(path).job
     except InvalidJobFile as error:
         raise Failure(f"{path} still holds no job: {error}. Correct it, or delete it and submit the job") from error
-    spool.create()
     with storage_errors("put back the job file", path):
+        make_folder(spool.new)
         move(path, spool.new / new_submission(job).name)
         path.with_name(f"{path.name}.why").unlink(missing_ok=True)
     say(f"job {job.job_id} is submitted again")
@@ -127,11 +127,14 @@ def _files(spool: Spool, data_dir: Path, rows: list[JobRow]) -> list[Path]:
     """Every file of an open job; one that is lost is written again first, so that something is kept."""
     from pathlib import Path
 
+    from encoder_pin_plugin.durable import make_folder, storage_errors
     from encoder_pin_plugin.errors import InvalidJobFile
 
-    spool.create()
+    with storage_errors("create the folder", spool.rejected):
+        make_folder(spool.rejected)
     key = rows[0].key
     if any(row.state != "arrived" for row in rows):
+        spool.create()
         with closing(_ledger(data_dir)) as ledger:
             for found in ledger.read("SELECT nonce FROM submission WHERE key=? AND closed=0", (key,)):
                 name = f"{key}.{found['nonce']}"

@@ -14,14 +14,23 @@ from encoder_pin_plugin import durable
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
 from encoder_pin_plugin.operate.mounts import file_system_of
 from encoder_pin_plugin.operate.output import megabytes
+from encoder_pin_plugin.operate.recordable import (
+    DISK,
+    FOLDER,
+    is_folder,
+    low_space,
+    nearest,
+    read_only,
+    unmakeable,
+    what_stands_in_the_way,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FOLDER = "data folder"
-DISK = "disk"
 LOCKS = "locks"
+AGAIN = "put that right, then run doctor again"
 
 SLOW_WRITE = 1.0
 """Seconds for write, fsync, rename and fsync of one small file, from which a disk is slow."""
@@ -32,27 +41,42 @@ _MEMORY = ("tmpfs", "ramfs")
 
 def check_folder(folder: Path) -> Iterator[Finding]:
     """Look at the data folder, or at the place where it will be made."""
-    if not folder.exists():
+    if not is_folder(folder):
         yield from _will_be_made(folder)
         return
-    yield from _whose(folder)
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        return
+    whose = list(_whose(folder))
+    yield from whose
     yield from _file_system(folder)
     yield from _space(folder)
     yield from _spool(folder)
-    yield from _write(folder)
+    mounted = list(read_only(folder))
+    yield from mounted
+    if any(it.level == "wrong" for it in whose + mounted):
+        yield _not_tried(DISK, "a durable write", f"nothing can be written into {folder}")
+        yield _not_tried(LOCKS, "locking", f"nothing can be written into {folder}")
+    else:
+        yield from _write(folder)
+
+
+def _not_tried(topic: str, what: str, why: str) -> Finding:
+    return look_at(topic, f"{what} was not tried: {why}", AGAIN)
 
 
 def _will_be_made(folder: Path) -> Iterator[Finding]:
-    parent = next(path for path in folder.parents if path.exists())
-    if os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
-        yield ok(FOLDER, f"{folder} is not there yet; the first job makes it")
-        yield from _file_system(parent)
-        yield from _space(parent)
+    there = nearest(folder)
+    if in_the_way := list(what_stands_in_the_way(folder)):
+        yield from in_the_way
+        yield look_at(DISK, f"not looked at: there is no folder {folder}", AGAIN)
+        yield _not_tried(LOCKS, "locking", f"there is no folder {folder}")
+        return
+    if mounted := list(read_only(there)):
+        yield look_at(FOLDER, f"{folder} is not there yet, and cannot be made", AGAIN)
     else:
-        yield wrong(FOLDER, f"{folder} is not there, and we may not make it in {parent}",
-                    "make it, and give it to the user that runs the encoder (chown); or set DATA_DIR")  # fmt: skip
+        yield from list(unmakeable(folder)) or [ok(FOLDER, f"{folder} is not there yet; the first job makes it")]
+    yield from _file_system(there)
+    yield from mounted
+    yield from _space(there)
+    yield ok(LOCKS, f"to be tried, and a durable write as well, once {folder} is there")
 
 
 def _whose(folder: Path) -> Iterator[Finding]:
@@ -91,16 +115,12 @@ def _file_system(folder: Path) -> Iterator[Finding]:
 
 
 def _space(folder: Path) -> Iterator[Finding]:
+    if low := list(low_space(folder)):
+        yield from low
+        return
     free = shutil.disk_usage(folder).free / 1e6
-    nodes = os.statvfs(folder)
-    if free < 100:
-        yield wrong(DISK, f"{megabytes(free)} free: soon no job can be recorded", "free some space on that disk")
-    elif free < 1000:
+    if 0 < free < 1000:
         yield look_at(DISK, f"{megabytes(free)} free", "free some space on that disk")
-    elif nodes.f_files and nodes.f_favail < 1000:
-        yield wrong(
-            DISK, f"{nodes.f_favail} files can still be made there", "delete files: the disk has no inodes left"
-        )
     else:
         yield ok(DISK, f"{megabytes(free)} free")
 
@@ -108,6 +128,7 @@ def _space(folder: Path) -> Iterator[Finding]:
 def _spool(folder: Path) -> Iterator[Finding]:
     """A rename is only one on one file system, and a folder that is none stops everything."""
     places = [folder / "spool" / name for name in ("tmp", "new", "open", "rejected")]
+    yield from what_stands_in_the_way(folder / "spool")
     there = [path for path in places if os.path.lexists(path)]
     for path in there:
         if not path.is_dir() or path.is_symlink():
@@ -132,6 +153,7 @@ def _write(folder: Path) -> Iterator[Finding]:
         locks = list(_lock(renamed))
     except OSError as error:
         yield wrong(DISK, f"cannot write into {folder}: {error.strerror or error}", durable.advice(error))
+        yield _not_tried(LOCKS, "locking", f"nothing can be written into {folder}")
         return
     finally:
         for path in (probe, renamed):

@@ -9,6 +9,7 @@ from encoder_hookspecs import Reason
 from encoder_pin_plugin.errors import EncoderPinError, NodeError
 from encoder_pin_plugin.nodes.base import Answer
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
+from encoder_pin_plugin.operate.no_supernode import what_then
 from encoder_pin_plugin.operate.reach import NoAnswer, ask_beside
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def check_nodes(settings: Settings) -> Iterator[Finding]:
     from encoder_pin_plugin.service import Service
 
     service = Service(settings)
-    supernode = ask_beside(lambda: list(_check(SUPERNODE, service.supernode)))
-    local = ask_beside(lambda: list(_check(LOCAL, service.local)))
+    then = what_then(settings.fallback_after, local_fallback=settings.enable_local_fallback)
+    supernode = ask_beside(lambda: list(_check(SUPERNODE, service.supernode, then)))
+    local = ask_beside(lambda: list(_check(LOCAL, service.local, then)))
     for topic, answer in ((SUPERNODE, supernode), (LOCAL, local)):
         try:
             yield from answer(SECONDS)
@@ -44,9 +46,9 @@ def check_nodes(settings: Settings) -> Iterator[Finding]:
     yield from _are_two(service)
 
 
-def _check(topic: str, node: PinNode | None) -> Iterator[Finding]:
+def _check(topic: str, node: PinNode | None, without: str) -> Iterator[Finding]:
     if node is None:
-        yield wrong(topic, "none is configured: every job will fall back",
+        yield wrong(topic, f"none is configured: {without}",
                     "set THREESPEAK_IPFS_ENDPOINT, or USE_CLUSTER_FOR_PINS and IPFS_CLUSTER_ENDPOINT")  # fmt: skip
         return
     try:

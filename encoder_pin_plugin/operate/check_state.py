@@ -13,6 +13,7 @@ from encoder_pin_plugin.errors import EncoderPinError, LockBusy
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
 from encoder_pin_plugin.operate.ledger_view import view_ledger
 from encoder_pin_plugin.operate.output import count, duration
+from encoder_pin_plugin.operate.recordable import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +33,20 @@ _TOLERANCE = 300.0
 def check_state(data_dir: Path) -> Iterator[Finding]:
     """Look at the ledger, the archive, the worker, the clock and the software."""
     yield from _software()
-    if data_dir.exists() and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True):
-        return  # that is said of the folder
+    if is_folder(data_dir) and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True):
+        yield from _closed(data_dir)
+        return
     yield from _ledger(data_dir)
     yield from _archive(data_dir)
     yield from _worker(data_dir)
     yield from _set_aside(data_dir)
+
+
+def _closed(data_dir: Path) -> Iterator[Finding]:
+    """Why is said of the folder."""
+    for topic in (LEDGER, ARCHIVE, WORKER):
+        yield look_at(topic, f"not looked at: we may not read {data_dir}", "put that right, then run doctor again")
+    yield from _clock(0)
 
 
 def _software() -> Iterator[Finding]:

@@ -50,6 +50,7 @@ def _examine(operator: Operator, *, with_nodes: bool) -> Iterator[Finding]:
     from encoder_pin_plugin.operate.check_nodes import check_nodes
     from encoder_pin_plugin.operate.check_settings import check_plugins, check_settings
     from encoder_pin_plugin.operate.check_state import check_state
+    from encoder_pin_plugin.operate.finding import look_at
 
     settings, why = operator.settings_or_why()
     yield from check_settings(settings, why)
@@ -57,6 +58,8 @@ def _examine(operator: Operator, *, with_nodes: bool) -> Iterator[Finding]:
     yield from _as_far_as_it_goes("data folder", check_state(operator.data_dir()))
     if settings is not None and with_nodes:
         yield from check_nodes(settings)
+    elif with_nodes:
+        yield look_at("nodes", "not asked: the settings cannot be read", "correct them, then run doctor again")
     manager, _ = operator.plugins(settings)
     yield from check_plugins(manager.plugins(), settings)
 
@@ -68,7 +71,7 @@ def _as_far_as_it_goes(topic: str, findings: Iterator[Finding]) -> Iterator[Find
     try:
         yield from findings
     except OSError as error:
-        text = f"{error.filename or topic}: {error.strerror or error}"
+        text = f"{error.filename or topic}: {error.strerror or error}; what comes after it was not looked at"
         yield wrong(topic, text, "run encoder-pin as the user that runs the encoder")
 
 

@@ -19,6 +19,7 @@ from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.operate.jobs_report import JobsReport, jobs_report
 from encoder_pin_plugin.operate.ledger_view import view_ledger
 from encoder_pin_plugin.operate.missing import missing_lines
+from encoder_pin_plugin.operate.recordable import is_folder, why_not
 from encoder_pin_plugin.operate.rejects import rejected_files
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class WorkerReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything `status` knows; None for what could not be had, and then `trouble` says why."""
+    """Everything `status` knows; None for what could not be had, and then `trouble` says why; `cannot_record` says
+    why no job can be recorded, or soon not."""
 
     data_dir: str
     data_dir_exists: bool
@@ -71,6 +73,7 @@ class Report:
     nodes: NodesReached | None
     fallback_after: float
     local_fallback: bool | None
+    cannot_record: tuple[str, ...] = field(default=())
     trouble: tuple[str, ...] = field(default=())
 
     @property
@@ -88,7 +91,7 @@ class _Trouble:
     """Collects what could not be had. Where the whole folder is closed to us, that is said once."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.closed = data_dir.exists() and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True)
+        self.closed = is_folder(data_dir) and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True)
         owner = f", which belongs to user {data_dir.stat().st_uid}" if self.closed else ""
         us = f"user {os.geteuid()} may not read {data_dir}{owner}: run this as the user that runs the encoder"
         self.texts = [us] if self.closed else []
@@ -115,7 +118,7 @@ def gather(data_dir: Path, settings: Settings | None, nodes: NodesReached | None
     jobs = trouble.spare(lambda: jobs_report(data_dir / LEDGER_NAME, fallback_after))
     return Report(
         data_dir=str(data_dir),
-        data_dir_exists=data_dir.is_dir(),
+        data_dir_exists=is_folder(data_dir),
         arrived=trouble.spare(lambda: len(spool.arrivals(1_000_000))),
         open_files=trouble.spare(lambda: len(spool.opened())),
         rejected=None if rejects is None else sum(not it.by_hand for it in rejects),
@@ -126,6 +129,7 @@ def gather(data_dir: Path, settings: Settings | None, nodes: NodesReached | None
         nodes=nodes,
         fallback_after=fallback_after,
         local_fallback=settings.enable_local_fallback if settings else None,
+        cannot_record=tuple(trouble.spare(lambda: why_not(data_dir)) or ()),
         trouble=tuple(trouble.texts),
     )
 

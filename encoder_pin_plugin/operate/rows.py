@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import InvalidJobFile, StorageError
+from encoder_pin_plugin.lazy.pins import to_ms
 from encoder_pin_plugin.operate.rejects import rejected_files
 
 if TYPE_CHECKING:
@@ -123,6 +124,15 @@ def arrived_jobs(spool: Spool) -> Iterator[JobRow]:
         if submission is not None or problem:
             at = int(path.lstat().st_mtime * 1000)
             yield _row_of_file(path, ARRIVED, submission, error=problem or None, waiting_since=at)
+
+
+def opened_jobs(spool: Spool) -> Iterator[JobRow]:
+    """Jobs by their files in `open/`, where the ledger cannot say in which state they are. Raises StorageError."""
+    for path in sorted(spool.opened()):
+        submission, problem = _read(spool, path)
+        if submission is not None or problem:
+            since = to_ms(submission.job.completed_at) if submission else None
+            yield _row_of_file(path, "open", submission, error=problem or None, waiting_since=since)
 
 
 def rejected_jobs(spool: Spool) -> Iterator[JobRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from encoder_pin_plugin.operate.no_supernode import what_then
 from encoder_pin_plugin.operate.output import count, duration, one_line
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ SILENT = 60.0
 
 def needs_a_person(report: Report) -> list[str]:
     """The sentences, the most urgent first; empty where all is well."""
-    return [*report.trouble, *_workers(report), *_fallbacks(report), *_nodes(report), *_jobs(report), *_archive(report)]
+    parts = (_workers(report), _fallbacks(report), _nodes(report), _jobs(report), _archive(report))
+    return [*report.cannot_record, *report.trouble, *(text for part in parts for text in part)]
 
 
 def _workers(report: Report) -> Iterator[str]:
@@ -46,7 +48,9 @@ def _nodes(report: Report) -> Iterator[str]:
     if nodes is None:
         return
     if nodes.supernode is None:
-        yield "no supernode is configured: set THREESPEAK_IPFS_ENDPOINT, or USE_CLUSTER_FOR_PINS and its endpoint"
+        then = what_then(report.fallback_after, local_fallback=report.local_fallback is not False)
+        todo = "set THREESPEAK_IPFS_ENDPOINT, or USE_CLUSTER_FOR_PINS and its endpoint"
+        yield f"no supernode is configured, {then}: {todo}"
     elif not nodes.supernode.reachable:
         then = "jobs fall back by themselves" if report.local_fallback else "jobs wait, the local fallback is disabled"
         yield f"the supernode does not answer, {then}; tell who runs it: {one_line(nodes.supernode.detail, 300)}"

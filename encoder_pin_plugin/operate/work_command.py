@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from encoder_pin_plugin.operate.context import Operator, pass_operator
+from encoder_pin_plugin.operate.output import count, say
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from encoder_pin_plugin.lazy.worker import Worker
+    from encoder_pin_plugin.settings import Settings
 
 PATIENCE = 30.0
 """Seconds for which a stop waits for what is in flight."""
@@ -33,8 +35,8 @@ def work(operator: Operator, drain: bool, log_file: Path) -> None:
     SIGTERM and SIGINT (Ctrl-C) stop it when what is in flight has ended, within 30 s; a second one at once. Either is
     harmless: the next start goes on with the rest.
 
-    With --drain it ends when every remaining job has failed its fallback once, or may not fall back (exit 1), or
-    none remains (exit 0).
+    With --drain it ends when none remains (exit 0), or when every remaining job has failed its fallback once, may not
+    fall back, or, where no supernode is configured, waits for FALLBACK_AFTER for longer than the backoff (exit 1).
 
     \b
     Example:
@@ -43,7 +45,7 @@ def work(operator: Operator, drain: bool, log_file: Path) -> None:
     from loguru import logger
 
     from encoder_pin_plugin.operate.logs import log_of_a_service
-    from encoder_pin_plugin.operate.output import count, say
+    from encoder_pin_plugin.operate.no_supernode import what_then
 
     settings = operator.settings()
     log_of_a_service(operator.verbose, None if str(log_file) == "-" else log_file)
@@ -53,13 +55,25 @@ def work(operator: Operator, drain: bool, log_file: Path) -> None:
         manager.on_encoder_start()
         logger.info("works on {}", settings.data_dir)
         if settings.supernode_missing:
-            logger.warning("no supernode is configured (THREESPEAK_IPFS_ENDPOINT): jobs fall back after FALLBACK_AFTER")
+            then = what_then(settings.fallback_after, local_fallback=settings.enable_local_fallback)
+            logger.warning("no supernode is configured (THREESPEAK_IPFS_ENDPOINT): {}", then)
         left = _run(worker, signals, drain=drain)
         manager.on_encoder_stop(PATIENCE)
     logger.info("stopped, {} open", count(left, "job"))
     if drain:
-        say("nothing is left to do" if not left else f"{count(left, 'job is', 'jobs are')} left: encoder-pin jobs")
+        _say_what_is_left(settings, left)
         raise click.exceptions.Exit(1 if left else 0)
+
+
+def _say_what_is_left(settings: Settings, left: int) -> None:
+    from encoder_pin_plugin.operate.no_supernode import who_waits
+
+    if not left:
+        say("nothing is left to do")
+        return
+    say(f"{count(left, 'job is', 'jobs are')} left: encoder-pin jobs")
+    if text := who_waits(settings):
+        say(text)
 
 
 def _run(worker: Worker, signals: _Signals, *, drain: bool) -> int:

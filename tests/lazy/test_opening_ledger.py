@@ -128,7 +128,9 @@ def test_a_damaged_one_is_set_aside_and_made_anew(opening: Opening, tmp_path: Pa
     assert not opening.path.exists()
     assert _set_aside(tmp_path)
     assert "is damaged (it is damaged): set aside" in log[0]
+    assert opening.ledger.set_aside
     assert opening.ledger.get().new
+    assert not opening.ledger.set_aside
     opening.ledger.close()
 
 
@@ -141,6 +143,7 @@ def test_one_that_another_process_has_made_anew_is_not_set_aside(opening: Openin
     (tmp_path / "anew.db").rename(opening.path)
     opening.ledger.recover(damage.value)
     assert _set_aside(tmp_path) == []
+    assert not opening.ledger.set_aside
     assert not opening.ledger.get().new
     opening.ledger.close()
 

@@ -158,9 +158,18 @@ def test_a_ledger_that_is_new_where_files_were_is_said(tmp_path: Path, ledger: L
     desk.intake.begin(ledger)
     assert names_in(spool.folder) == ["new", "open", "rejected", "tmp"]
     assert log == [], "the first start of all"
+    put(spool.open, submission("a"))
+    desk.intake.begin(ledger, told=True)
+    assert log == [], "it was said why"
     desk.intake.begin(ledger)
     assert [line.startswith(f"ERROR the ledger {ledger.path} was gone or empty") for line in log] == [True]
     again = Ledger(ledger.path)
     desk.intake.begin(again)
     assert len(log) == 1
     again.close()
+
+
+def test_where_no_job_was_open_a_ledger_that_is_gone_is_a_warning(desk: Desk, log: list[str]) -> None:
+    desk.intake.begin(desk.ledger)
+    assert [line.startswith(f"WARNING the ledger {desk.ledger.path} was gone or empty") for line in log] == [True]
+    assert "no job was open" in log[0]

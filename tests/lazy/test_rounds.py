@@ -152,3 +152,19 @@ def test_a_ledger_that_is_gone_is_said(waiting: Bench, said: list[str], gone: Ca
     assert waiting.drain() == 0
     assert any("gone or empty" in line for line in said)
     assert len(waiting.supernode.pins) == 3
+
+
+def test_a_first_start_misses_no_ledger(bench: Bench, said: list[str]) -> None:
+    bench.complete("one")
+    assert bench.drain() == 0
+    assert [line for line in said if "ledger" in line] == []
+
+
+def test_a_damaged_ledger_is_said_once(waiting: Bench, said: list[str]) -> None:
+    path = waiting.settings.data_dir / LEDGER_NAME
+    path.write_bytes(b"no ledger any more" * 1000)
+    waiting.supernode.up()
+    assert waiting.drain() == 0
+    assert len(waiting.supernode.pins) == 3
+    assert ["set aside" in line for line in said if "the ledger" in line and "damaged" in line] == [True]
+    assert not any("gone or empty" in line for line in said)

@@ -11,9 +11,9 @@ import pytest
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy.ledger import Ledger
-from encoder_pin_plugin.lazy.pins import LazyPin, State
+from encoder_pin_plugin.lazy.pins import LazyPin, State, to_moment
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import Bench, Passing, until
+from tests.lazy.conftest import NOW, Bench, Passing, until
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -109,6 +109,62 @@ class TestDraining:
         assert not worker._breaker.is_open
         assert worker._drained()
         assert worker._alarms.lasting() == []
+
+    @pytest.mark.parametrize(("after", "backoff", "ends"), [
+        (7_200, "60,300,900", True), (961, "60,300,900", True), (959, "60,300,900", False),
+        (121, "1", True), (119, "1", False),
+    ])  # fmt: skip
+    def test_without_a_supernode_what_falls_back_later_than_soon_is_not_waited_for(
+        self, make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing, after: int, backoff: str, ends: bool
+    ) -> None:
+        bench = make_bench(fallback_after=after, lazy_pin_backoff=backoff, hold_local="off")
+        bench.supernode = None  # type: ignore[assignment]
+        worker = leaving(bench.worker(clock=clock))
+        bench.complete("a", completed_at=to_moment(clock.wall() - 60_000))
+        worker._turn()
+        assert worker._drained() is ends
+
+    def test_nor_does_it_hide_a_job_whose_fallback_is_to_be_tried(
+        self, make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing, go: threading.Event
+    ) -> None:
+        bench = make_bench(hold_local="off")
+        bench.supernode = None  # type: ignore[assignment]
+        bench.local.fail = lambda call, cid: (go.wait(20), None)[1]
+        worker = leaving(bench.worker(clock=clock))
+        bench.complete("old", completed_at=to_moment(clock.wall() - 7_200_000))
+        bench.complete("young", completed_at=to_moment(clock.wall()))
+        worker._turn()
+        assert not worker._drained()
+        worker._turn()
+        assert bench.jobs()["old"].state is State.FALLING_BACK
+        assert not worker._drained()
+        worker._results.exhausted.add(bench.jobs()["old"].key)
+        assert worker._drained()
+
+    def test_with_a_supernode_a_young_job_is_waited_for(self, bench: Bench, worker: Worker) -> None:
+        bench.supernode.down(Reason.NODE_ERROR)
+        bench.complete("a", completed_at=to_moment(NOW))
+        worker._turn()
+        until(lambda: worker._results.waiting)
+        worker._turn()
+        assert bench.jobs()["a"].state is State.PENDING
+        assert not worker._drained()
+
+    def test_without_a_supernode_it_waits_until_what_is_left_is_held(
+        self, make_bench: Callable[..., Bench], leaving: Leaving, clock: Passing, go: threading.Event
+    ) -> None:
+        bench = make_bench()
+        bench.supernode = None  # type: ignore[assignment]
+        bench.local.fail = lambda call, cid: (go.wait(20), None)[1]
+        worker = leaving(bench.worker(clock=clock))
+        bench.complete("a", completed_at=to_moment(clock.wall()))
+        worker._turn()
+        assert not worker._drained()
+        go.set()
+        until(lambda: worker._results.waiting)
+        worker._turn()
+        assert bench.jobs()["a"].hold is not None
+        assert worker._drained()
 
     @pytest.mark.parametrize("error", [LedgerError("busy"), sqlite3.DatabaseError("damaged")])
     def test_an_unreadable_ledger_is_not_drained(

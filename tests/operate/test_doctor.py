@@ -81,7 +81,9 @@ def test_nodes_that_do_not_answer(desk: Desk) -> None:
 
 
 def test_a_missing_supernode(desk: Desk) -> None:
-    assert "THREESPEAK_IPFS_ENDPOINT" in found(desk, "supernode")[0][2]
+    ((_, text, todo),) = found(desk, "supernode")
+    assert "jobs fall back 7200 s after completion (FALLBACK_AFTER)" in text
+    assert "THREESPEAK_IPFS_ENDPOINT" in todo
 
 
 @pytest.mark.parametrize("lie", ["html_200", "empty_200", "unauthorized", "forbidden", "redirect", "not_found"])

@@ -66,12 +66,78 @@ def test_more_than_fit_are_counted(desk: Desk) -> None:
     assert "and 1 more job" in desk.run("jobs", "--limit", "3").stdout
 
 
+def test_files_that_do_not_fit_are_counted_as_well(desk: Desk) -> None:
+    for number in range(4):
+        desk.submit(f"job-{number}", CIDS[number % 2])
+    document = desk.json("jobs", "--limit", "3")
+    assert (len(document["jobs"]), document["total"], document["left_out"]) == (3, 4, 1)
+    assert desk.json("jobs", "--limit", "3", "--cid", CIDS[0])["total"] == 2
+    desk.ledger().close()
+    (desk.data / LEDGER_NAME).write_bytes(b"no ledger any more" * 1000)
+    document = desk.json("jobs", "--limit", "3")
+    assert (len(document["jobs"]), document["total"]) == (3, 4)
+
+
 def test_a_job_is_told_in_words(desk: Desk) -> None:
+    desk.env["THREESPEAK_IPFS_ENDPOINT"] = "http://127.0.0.1:1"
     desk.submit("job-1", CIDS[0], "--size-mb", "1234.5", "--type", "file")
     desk.finish(State.PENDING, attempts=2, reason=Reason.STALLED, error="no progress", delay=3_600_500)
     text = desk.run("jobs").stdout
     for words in ("job-1  pending, 2 failed attempts", "next try in 1 h", "1,234.5 MB", "stalled: no progress"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "falls back in 1 h 59 min (FALLBACK_AFTER)"),
+        ({"FALLBACK_AFTER": "60"}, "falls back now"),
+        ({"ENABLE_LOCAL_FALLBACK": "false"}, "waits for a supernode to be configured"),
+        ({"THREESPEAK_IPFS_ENDPOINT": "http://127.0.0.1:1"}, "due now"),
+    ],
+)
+def test_a_job_that_no_supernode_is_there_for_says_for_what_it_waits(
+    desk: Desk, settings: dict[str, str], words: str
+) -> None:
+    desk.submit("job-1", CIDS[0])
+    ledger = desk.ledger()
+    with ledger.transaction() as db:
+        db.execute("UPDATE job SET waiting_since = waiting_since - 60000")
+    ledger.close()
+    desk.env |= settings
+    assert f", open for 1 min, {words}\n" in desk.run("jobs").stdout
+
+
+def test_with_a_damaged_ledger_the_jobs_are_listed_by_their_files(desk: Desk) -> None:
+    desk.submit("job-1", CIDS[0], "--size-mb", "12.5")
+    desk.submit("job-2", CIDS[1])
+    desk.ledger().close()
+    desk.submit("job-3", CIDS[1])
+    (desk.data / LEDGER_NAME).write_bytes(b"no ledger any more" * 1000)
+    result = desk.run("jobs")
+    assert result.exit_code == 1
+    assert "is damaged" in result.stderr
+    assert "their states are not known" in result.stderr
+    for words in ("  job-1  open, open for ", "12.5 MB", "  job-2  open", "  job-3  arrived"):
+        assert words in result.stdout
+    document = json.loads(desk.run("jobs", "--json", "--cid", CIDS[1]).stdout)
+    assert {row["job_id"]: row["state"] for row in document["jobs"]} == {"job-2": "open", "job-3": "arrived"}
+    assert (document["total"], "is damaged" in document["trouble"]) == (2, True)
+    assert _states(desk, "--state", "arrived") == {"job-3": "arrived"}
+
+
+@pytest.mark.parametrize("state", ["pending", "falling_back", "overdue", "pinned", "archived"])
+def test_what_only_the_ledger_knows_is_not_guessed(desk: Desk, state: str) -> None:
+    desk.submit("job-1")
+    desk.ledger().close()
+    (desk.data / LEDGER_NAME).write_bytes(b"no ledger any more" * 1000)
+    result = desk.run("jobs", "--state", state)
+    assert (result.exit_code, result.stdout, "is damaged" in result.stderr) == (1, "", True)
+
+
+def test_with_a_ledger_nothing_is_wrong_with_the_list(desk: Desk) -> None:
+    desk.submit("job-1")
+    assert desk.json("jobs")["trouble"] is None
 
 
 def test_without_any_job_that_is_said(desk: Desk) -> None:
@@ -236,3 +302,13 @@ def test_what_was_held_on_the_local_node_is_said(desk: Desk) -> None:
     ledger.set_hold({ledger.select()[0].key: "ours"}, now())
     ledger.close()
     assert "stays on the local node" in desk.run("reject", "job-1").stdout
+
+
+def test_what_is_rejected_and_retried_before_the_first_worker_makes_it_miss_no_ledger(desk: Desk) -> None:
+    desk.submit("job-1")
+    for command in ("reject", "retry"):
+        assert desk.run(command, "job-1").exit_code == 0
+    desk.env["ENABLE_LOCAL_FALLBACK"] = "false"
+    assert desk.process("work", "--drain").returncode == 1
+    log = (desk.folder / "logs" / "encoder.log").read_text("utf-8")
+    assert "gone or empty" not in log

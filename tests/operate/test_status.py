@@ -90,7 +90,8 @@ def test_nodes_that_do_not_answer_are_named_within_seconds(desk: Desk) -> None:
     assert len(document["needs_a_person"]) == 2
 
 
-def test_a_missing_supernode_is_said(desk: Desk) -> None:
+def test_a_missing_supernode_is_said_and_what_then(desk: Desk) -> None:
+    assert "jobs fall back 7200 s after completion (FALLBACK_AFTER)" in desk.run("status").stdout
     assert "set THREESPEAK_IPFS_ENDPOINT" in desk.run("status").stdout
 
 
@@ -118,6 +119,7 @@ def test_the_keys_for_programs_stay(desk: Desk) -> None:
         "ok", "needs_a_person", "checked_at", "data_dir", "data_dir_exists", "open", "arrived", "open_files",
         "rejected",
         "rejected_by_hand", "jobs", "archive", "workers", "nodes", "fallback_after", "local_fallback", "trouble",
+        "cannot_record",
     }  # fmt: skip
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -54,6 +57,31 @@ def test_drain_ends_with_1_where_a_job_remains(desk: Desk) -> None:
     result = desk.process("work", "--drain")
     assert result.returncode == 1, result.stderr
     assert "1 job is left" in result.stdout
+
+
+def test_drain_without_a_supernode_says_who_waits_and_until_when(desk: Desk) -> None:
+    desk.submit("job-1", CIDS[0], "--completed-at", "2100-01-01T00:00:00Z")
+    desk.submit("job-2", CIDS[1])
+    result = desk.process("work", "--drain", timeout=60)
+    assert result.returncode == 1, result.stderr
+    assert "jobs fall back 7200 s after completion (FALLBACK_AFTER)" in result.stderr
+    assert "2 jobs are left" in result.stdout
+    times = re.findall(r"2 of them wait for FALLBACK_AFTER: they fall back from (\S+)Z to (\S+)Z", result.stdout)
+    for text in times[0]:
+        assert abs(datetime.fromisoformat(f"{text}+00:00").timestamp() - time.time() - 7200) < 100
+    shown = desk.run("jobs").stdout
+    assert "falls back in 1 h 5" in shown
+    assert "due now" not in shown
+
+
+def test_without_a_supernode_nor_a_fallback_jobs_wait_for_one(desk: Desk) -> None:
+    desk.env["ENABLE_LOCAL_FALLBACK"] = "false"
+    desk.submit("job-1")
+    result = desk.process("work", "--drain", timeout=60)
+    assert result.returncode == 1, result.stderr
+    assert "jobs wait until one is, for ENABLE_LOCAL_FALLBACK is false" in result.stderr
+    assert result.stdout == "1 job is left: encoder-pin jobs\n"
+    assert "waits for a supernode to be configured" in desk.run("jobs").stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
