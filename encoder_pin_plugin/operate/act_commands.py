@@ -38,7 +38,7 @@ def retry(operator: Operator, job: str) -> None:
     from encoder_pin_plugin.lazy.spool import Spool
     from encoder_pin_plugin.operate.choose import choose_job
 
-    data_dir = operator.data_dir()
+    data_dir = operator.open_data_dir()
     rows = choose_job(data_dir, job)
     files = [row for row in rows if row.state == "rejected" and row.file]
     for row in files:
@@ -107,7 +107,7 @@ def reject(operator: Operator, job: str, why: str) -> None:
     from encoder_pin_plugin.operate.choose import choose_job
     from encoder_pin_plugin.operate.rejects import BY_HAND
 
-    data_dir = operator.data_dir()
+    data_dir = operator.open_data_dir()
     rows = choose_job(data_dir, job)
     open_rows = [row for row in rows if row.open]
     if not open_rows:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin import durable
+from encoder_pin_plugin.operate.closed import why_closed
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
 from encoder_pin_plugin.operate.mounts import file_system_of
 from encoder_pin_plugin.operate.output import megabytes
@@ -32,6 +33,9 @@ _MEMORY = ("tmpfs", "ramfs")
 
 def check_folder(folder: Path) -> Iterator[Finding]:
     """Look at the data folder, or at the place where it will be made."""
+    if closed := why_closed(folder):
+        yield wrong(FOLDER, closed.what, closed.todo)
+        return
     if not folder.exists():
         yield from _will_be_made(folder)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sqlite3
 import sys
@@ -10,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import EncoderPinError, LockBusy
+from encoder_pin_plugin.operate.closed import why_closed
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
 from encoder_pin_plugin.operate.ledger_view import view_ledger
 from encoder_pin_plugin.operate.output import count, duration
@@ -32,7 +32,7 @@ _TOLERANCE = 300.0
 def check_state(data_dir: Path) -> Iterator[Finding]:
     """Look at the ledger, the archive, the worker, the clock and the software."""
     yield from _software()
-    if data_dir.exists() and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True):
+    if why_closed(data_dir):
         return  # that is said of the folder
     yield from _ledger(data_dir)
     yield from _archive(data_dir)

@@ -65,7 +65,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--data-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    "--data-dir", type=click.Path(readable=False, path_type=Path), metavar="DIR",
     help="The data folder; default: the setting DATA_DIR, else ./data.",
 )  # fmt: skip
 @click.option("-v", "--verbose", count=True, help="Show what is done on stderr; twice for every detail.")

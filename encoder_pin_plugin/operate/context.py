@@ -59,6 +59,16 @@ class Operator:
         option = self.data_dir_option
         return data_dir() if option is None else data_dir({"DATA_DIR": str(option)})
 
+    def open_data_dir(self) -> Path:
+        """The data folder as `data_dir`, which can be looked into or is not there yet. Raises StorageError too."""
+        from encoder_pin_plugin.errors import StorageError
+        from encoder_pin_plugin.operate.closed import why_closed
+
+        folder = self.data_dir()
+        if closed := why_closed(folder):
+            raise StorageError(str(closed))
+        return folder
+
     def plugins(self, settings: Settings | None) -> tuple[EncoderManager, PinPlugin]:
         """Every plugin of this machine, our own one working on our data folder.
 

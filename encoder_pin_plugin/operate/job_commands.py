@@ -63,7 +63,7 @@ def _find(operator: Operator, wanted: Wanted, *, with_rejected: bool) -> tuple[l
     from encoder_pin_plugin.operate.ledger_view import view_ledger
     from encoder_pin_plugin.operate.rows import arrived_jobs, first, indexed_jobs, rejected_jobs
 
-    data_dir = operator.data_dir()
+    data_dir = operator.open_data_dir()
     spool = Spool(data_dir)
     rows: list[JobRow] = []
     total = 0

@@ -16,6 +16,7 @@ from encoder_pin_plugin.errors import EncoderPinError
 from encoder_pin_plugin.lazy.presence import live_workers
 from encoder_pin_plugin.lazy.spool import Spool
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+from encoder_pin_plugin.operate.closed import why_closed
 from encoder_pin_plugin.operate.jobs_report import JobsReport, jobs_report
 from encoder_pin_plugin.operate.ledger_view import view_ledger
 from encoder_pin_plugin.operate.missing import missing_lines
@@ -88,10 +89,8 @@ class _Trouble:
     """Collects what could not be had. Where the whole folder is closed to us, that is said once."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.closed = data_dir.exists() and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True)
-        owner = f", which belongs to user {data_dir.stat().st_uid}" if self.closed else ""
-        us = f"user {os.geteuid()} may not read {data_dir}{owner}: run this as the user that runs the encoder"
-        self.texts = [us] if self.closed else []
+        self.closed = why_closed(data_dir)
+        self.texts = [str(self.closed)] if self.closed else []
 
     def spare(self, gather: Callable[[], T]) -> T | None:
         """What `gather` returns, or None and its error noted."""
@@ -115,7 +114,7 @@ def gather(data_dir: Path, settings: Settings | None, nodes: NodesReached | None
     jobs = trouble.spare(lambda: jobs_report(data_dir / LEDGER_NAME, fallback_after))
     return Report(
         data_dir=str(data_dir),
-        data_dir_exists=data_dir.is_dir(),
+        data_dir_exists=os.path.isdir(data_dir),  # noqa: PTH112 - a Path raises where it is closed to us
         arrived=trouble.spare(lambda: len(spool.arrivals(1_000_000))),
         open_files=trouble.spare(lambda: len(spool.opened())),
         rejected=None if rejects is None else sum(not it.by_hand for it in rejects),
