@@ -84,8 +84,12 @@ class Operator:
         if settings is None:
             manager = EncoderManager(report=report)
         else:
-            limit = settings.plugin_timeout
-            manager = EncoderManager(block=settings.block_plugins, plugin_timeout=limit, report=report)
+            manager = EncoderManager(
+                block=settings.block_plugins,
+                blocked_by="BLOCK_PLUGINS",
+                plugin_timeout=settings.plugin_timeout,
+                report=report,
+            )
         manager.register(ours, OURS)
         manager.load_entry_points()
         return manager, ours
