@@ -235,3 +235,23 @@ def test_what_was_held_on_the_local_node_is_said(desk: Desk) -> None:
     ledger.set_hold({ledger.select()[0].key: "ours"}, now())
     ledger.close()
     assert "stays on the local node" in desk.run("reject", "job-1").stdout
+
+
+@pytest.mark.parametrize("words", [["retry", "-dash"], ["reject", "--dash"], ["reject", "--", "-dash", "--why", "x"]])
+def test_how_to_write_a_job_id_that_looks_like_an_option_is_said(desk: Desk, words: list[str]) -> None:
+    result = desk.run(*words)
+    assert result.exit_code == 2
+    assert f"write options first, then --: encoder-pin {words[0]} [OPTIONS] -- JOB" in result.stderr
+    assert "after all options and a --" in " ".join(desk.run(words[0], "--help").stdout.split())
+
+
+def test_a_job_id_that_looks_like_an_option_is_retried_and_rejected_so(desk: Desk) -> None:
+    desk.submit("-dash")
+    assert desk.run("retry", "--", "-dash").exit_code == 0
+    assert desk.run("reject", "--why", "x", "--", "-dash").exit_code == 0
+    assert _states(desk) == {"-dash": "rejected"}
+
+
+def test_other_wrong_usage_says_nothing_of_dashes(desk: Desk) -> None:
+    for words in (["retry"], ["reject", "one", "two"]):
+        assert "dash" not in desk.run(*words).stderr
