@@ -43,6 +43,7 @@ _ADVICE = {
     errno.ENFILE: "the machine has too many open files",
     errno.ELOOP: "a symbolic link stands where a file of ours belongs: remove it",
     errno.EEXIST: "something else stands there: move it away",
+    errno.EISDIR: "a folder stands where a file belongs: move it away",
     errno.ENOTDIR: "a file stands where a folder belongs: remove it",
 }
 
@@ -60,8 +61,21 @@ def storage_errors(doing: str, path: Path) -> Iterator[None]:
 
 
 def advice(error: OSError) -> str:
-    """What a person can do about `error`."""
-    return _ADVICE.get(error.errno or 0, "check the path and the disk")
+    """What a person can do about `error`; where it is somebody else's file or folder that keeps us out, whose."""
+    text = _ADVICE.get(error.errno or 0, "check the path and the disk")
+    if isinstance(error, PermissionError) and isinstance(error.filename, str | os.PathLike):
+        found, status = innermost(Path(error.filename))
+        if status.st_uid != os.geteuid():
+            return f"{found} belongs to user {status.st_uid}, and we are user {os.geteuid()}: {text}"
+    return text
+
+
+def innermost(path: Path) -> tuple[Path, os.stat_result]:
+    """The last part of `path` that we can see, and what it is. Raises OSError where not even the root is seen."""
+    for part in (path, *path.parents):
+        with suppress(OSError):
+            return part, part.stat()
+    return path, path.stat()
 
 
 def write_new(path: Path, content: bytes) -> None:

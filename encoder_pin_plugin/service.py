@@ -19,9 +19,9 @@ from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import from_fallback
 from encoder_pin_plugin.clock import SystemClock
 from encoder_pin_plugin.durable import SharedSync
-from encoder_pin_plugin.errors import InvalidSettings, NotRecorded
+from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.lazy.presence import seems_alive
-from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.lazy.spool import Spool, not_recorded
 from encoder_pin_plugin.nodes.base import Limits
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.settings import data_dir, load_settings
@@ -105,7 +105,7 @@ class Service:
         try:
             spool = self.spool
         except (InvalidSettings, OSError) as error:  # OSError: the current folder was deleted
-            raise NotRecorded(f"job {job.job_id} with CID {job.cid} is not recorded: {error}") from error
+            raise not_recorded(job, str(error)) from error
         spool.record(job)
         logger.info("recorded job {} with CID {}", job.job_id, job.cid)
         for flag in job.flags:

@@ -284,6 +284,17 @@ def test_an_error_says_what_was_done_where_and_what_to_do(tmp_path: Path) -> Non
     assert durable.advice(OSError(errno.EBADF, "bad")) == "check the path and the disk"
 
 
+def test_who_keeps_us_out_is_named_where_it_is_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, words = tmp_path / "theirs", "let the user that runs the encoder write there"
+    theirs.mkdir()
+    refused = OSError(errno.EACCES, os.strerror(errno.EACCES), str(theirs / "none" / "file"))
+    assert durable.advice(refused) == words
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 4321)
+    assert durable.advice(refused) == f"{theirs} belongs to user {owner}, and we are user {owner + 4321}: {words}"
+    assert durable.advice(OSError(errno.EACCES, "no file is named")) == words
+
+
 @pytest.mark.parametrize("refusals", [1, 2])
 def test_a_lock_is_let_go_where_the_system_refuses_that_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int

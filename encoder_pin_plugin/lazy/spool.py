@@ -58,7 +58,8 @@ class Spool:
         try:
             self._write(submission)
         except OSError as error:
-            raise self._not_recorded(job, error) from error
+            why = f"cannot write below {self.folder}: {error.strerror or error}; {durable.advice(error)}"
+            raise not_recorded(job, why, self.folder.parent) from error
         return submission
 
     def create(self) -> None:
@@ -206,17 +207,6 @@ class Spool:
             durable.make_folder(self.new)
             temporary.rename(final)
 
-    def _not_recorded(self, job: CompletedJob, error: OSError) -> NotRecorded:
-        command = _submit_command(job, self.folder.parent)
-        logger.critical(
-            "NOT RECORDED: job {} with CID {} could not be written below {}: {}. Submit it again with: {}",
-            job.job_id, job.cid, self.folder, error.strerror or error, command,
-        )  # fmt: skip
-        return NotRecorded(
-            f"job {job.job_id} with CID {job.cid} is not recorded: cannot write below {self.folder}:"
-            f" {error.strerror or error}; {durable.advice(error)}, then submit it again with: {command}"
-        )
-
     def _list(self, folder: Path, limit: int | None) -> list[Path]:
         return [folder / name for name in self._names(folder, limit)]
 
@@ -226,10 +216,24 @@ class Spool:
             yield from islice((entry.name for entry in entries if not entry.name.startswith(".")), limit)
 
 
-def _submit_command(job: CompletedJob, data_dir: Path) -> str:
+def not_recorded(job: CompletedJob, why: str, data_dir: Path | None = None) -> NotRecorded:
+    """The error to raise, logged already: it must not go unseen where a host takes no notice of it.
+
+    Args:
+        why: what happened, and what to do.
+        data_dir: the data folder, None where there is none.
+    """
+    command = _submit_command(job, data_dir)
+    text = f"job {job.job_id} with CID {job.cid} is not recorded: {why}, then submit it again with: {command}"
+    logger.critical("NOT RECORDED: {}", text)
+    return NotRecorded(text)
+
+
+def _submit_command(job: CompletedJob, data_dir: Path | None) -> str:
     """What records the job in the same folder, wherever it is typed."""
     options = {"--size-mb": job.size_mb, "--type": job.type, "--node-id": job.node_id,
                "--completed-at": job.completed_at.isoformat(timespec="milliseconds")}  # fmt: skip
-    words = ["encoder-pin", "--data-dir", str(data_dir.absolute()), "submit", job.cid, "--job-id", job.job_id]
+    folder = [] if data_dir is None else ["--data-dir", str(data_dir.absolute())]
+    words = ["encoder-pin", *folder, "submit", job.cid, "--job-id", job.job_id]
     words += [str(word) for name, value in options.items() if value is not None for word in (name, value)]
     return shlex.join(words)

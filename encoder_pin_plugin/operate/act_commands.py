@@ -21,7 +21,21 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.operate.rows import JobRow
 
 
-@click.command()
+class JobCommand(click.Command):
+    """A command for one JOB, whose id is the encoder's own choice: it may look like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ended = "--" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not (ended or isinstance(error, click.NoSuchOption)):
+                raise
+            how = f"where JOB begins with a dash, write options first, then --: {ctx.command_path} [OPTIONS] -- JOB"
+            raise click.UsageError(f"{error.format_message()} ({how})", ctx) from error
+
+
+@click.command(cls=JobCommand)
 @click.argument("job")
 @pass_operator
 def retry(operator: Operator, job: str) -> None:
@@ -29,7 +43,8 @@ def retry(operator: Operator, job: str) -> None:
 
     An open one without waiting for its turn, a rejected one from the beginning.
 
-    JOB is a job id, a CID, or at least six characters of the key that "encoder-pin jobs" shows.
+    JOB is a job id, a CID, or at least six characters of the key that "encoder-pin jobs" shows. One that begins with
+    a dash comes last, after all options and a --.
 
     \b
     Example:
@@ -38,7 +53,7 @@ def retry(operator: Operator, job: str) -> None:
     from encoder_pin_plugin.lazy.spool import Spool
     from encoder_pin_plugin.operate.choose import choose_job
 
-    data_dir = operator.data_dir()
+    data_dir = operator.open_data_dir()
     rows = choose_job(data_dir, job)
     files = [row for row in rows if row.state == "rejected" and row.file]
     for row in files:
@@ -90,7 +105,7 @@ def _waits(row: JobRow) -> bool:
     return row.next_at is not None and row.next_at / 1000 > time.time()
 
 
-@click.command()
+@click.command(cls=JobCommand)
 @click.argument("job")
 @click.option("--why", default="", metavar="TEXT", help="Kept beside the job's file.")
 @pass_operator
@@ -99,7 +114,8 @@ def reject(operator: Operator, job: str, why: str) -> None:
 
     It is neither pinned nor archived. Its files stay in spool/rejected, from where it can be retried.
 
-    JOB is a job id, a CID, or at least six characters of the key that "encoder-pin jobs" shows.
+    JOB is a job id, a CID, or at least six characters of the key that "encoder-pin jobs" shows. One that begins with
+    a dash comes last, after all options and a --.
 
     \b
     Example:
@@ -109,7 +125,7 @@ def reject(operator: Operator, job: str, why: str) -> None:
     from encoder_pin_plugin.operate.choose import choose_job
     from encoder_pin_plugin.operate.rejects import BY_HAND
 
-    data_dir = operator.data_dir()
+    data_dir = operator.open_data_dir()
     rows = choose_job(data_dir, job)
     open_rows = [row for row in rows if row.open]
     if not open_rows:

@@ -48,9 +48,8 @@ def check(operator: Operator, /, file: Path | None, as_json: bool) -> None:
     Example:
       encoder-pin archive check
     """
-    archive = _archive(operator)
     with busy("reading every line …"):
-        found = [_checked(path) for path in ([file] if file else [archive.path, archive.migrated_path])]
+        found = [_checked(path) for path in ([file] if file else _own_files(operator))]
     good = all(it.good for it in found)
     if as_json:
         say_json({"good": good, "files": [_as_dict(it) for it in found]})
@@ -115,7 +114,7 @@ def total(operator: Operator, /, file: Path | None, as_json: bool) -> None:
     from encoder_pin_plugin.archive.totals import total_of
     from encoder_pin_plugin.operate.halves import total_in_halves
 
-    path = file or operator.data_dir() / ARCHIVE_NAME
+    path = file or operator.open_data_dir() / ARCHIVE_NAME
     found = total_of(path, total_in_halves)
     if as_json:
         say_json({"path": str(path)} | asdict(found))
@@ -131,7 +130,12 @@ archive.add_command(list_)
 def _archive(operator: Operator) -> Archive:
     from encoder_pin_plugin.archive.jsonl import Archive
 
-    return Archive(operator.data_dir())
+    return Archive(operator.open_data_dir())
+
+
+def _own_files(operator: Operator) -> list[Path]:
+    archive = _archive(operator)
+    return [archive.path, archive.migrated_path]
 
 
 def _checked(path: Path) -> Checked:

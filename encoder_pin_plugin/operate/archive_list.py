@@ -67,7 +67,8 @@ def list_(
     from encoder_pin_plugin.archive.jsonl import Archive
     from encoder_pin_plugin.archive.reading import read_entries
 
-    archive = Archive(operator.data_dir())
+    if file is None:
+        archive = Archive(operator.open_data_dir())
     path = file or (archive.migrated_path if migrated else archive.path)
     bad: list[int] = []
     chosen = islice(_chosen(read_entries(path, follow=file is not None), _wanted(**wanted), bad), limit)

@@ -45,6 +45,7 @@ def audit(operator: Operator, /, target: NamedTarget | None, sample: int | None,
       encoder-pin audit
       encoder-pin audit --sample 1000 --dry-run
     """
+    operator.open_data_dir()
     settings = operator.settings()
     _, ours = operator.plugins(settings)
     auditing = _Auditing(ours.service, settings, sample=sample, repair=not dry_run)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin import durable
+from encoder_pin_plugin.operate.closed import why_closed
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
 from encoder_pin_plugin.operate.mounts import file_system_of
 from encoder_pin_plugin.operate.output import megabytes
@@ -41,6 +42,11 @@ _MEMORY = ("tmpfs", "ramfs")
 
 def check_folder(folder: Path) -> Iterator[Finding]:
     """Look at the data folder, or at the place where it will be made."""
+    if closed := why_closed(folder):
+        yield wrong(FOLDER, closed.what, closed.todo)
+        yield _not_tried(DISK, "a durable write", f"{folder} is closed to us")
+        yield _not_tried(LOCKS, "locking", f"{folder} is closed to us")
+        return
     if not is_folder(folder):
         yield from _will_be_made(folder)
         return

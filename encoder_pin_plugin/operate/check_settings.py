@@ -56,8 +56,9 @@ def check_plugins(found: Sequence[PluginInfo], settings: Settings | None) -> Ite
             yield wrong(PLUGINS, f"{info.name} ({info.origin}) is not at work: {info.why}",
                         "correct it, or keep it out with BLOCK_PLUGINS")  # fmt: skip
     if "pin" not in {info.name for info in active}:
-        yield wrong(PLUGINS, "the plugin pin is blocked: nothing records, pins or archives by default",
-                    "take pin out of BLOCK_PLUGINS, unless other plugins do all of that")  # fmt: skip
+        why = next((info.why for info in found if info.name == "pin" and info.status == "blocked"), "not at work")
+        yield wrong(PLUGINS, f"the plugin pin is {why}: nothing records, pins or archives by default",
+                    "let it in, unless other plugins do all of that")  # fmt: skip
     if settings is not None:
         yield from _names(found, settings)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sqlite3
 import sys
@@ -10,10 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import EncoderPinError, LockBusy
+from encoder_pin_plugin.operate.closed import why_closed
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
 from encoder_pin_plugin.operate.ledger_view import view_ledger
 from encoder_pin_plugin.operate.output import count, duration
-from encoder_pin_plugin.operate.recordable import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +32,8 @@ _TOLERANCE = 300.0
 def check_state(data_dir: Path) -> Iterator[Finding]:
     """Look at the ledger, the archive, the worker, the clock and the software."""
     yield from _software()
-    if is_folder(data_dir) and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True):
-        yield from _closed(data_dir)
+    if why_closed(data_dir):
+        yield from _closed()
         return
     yield from _ledger(data_dir)
     yield from _archive(data_dir)
@@ -42,10 +41,10 @@ def check_state(data_dir: Path) -> Iterator[Finding]:
     yield from _set_aside(data_dir)
 
 
-def _closed(data_dir: Path) -> Iterator[Finding]:
+def _closed() -> Iterator[Finding]:
     """Why is said of the folder."""
     for topic in (LEDGER, ARCHIVE, WORKER):
-        yield look_at(topic, f"not looked at: we may not read {data_dir}", "put that right, then run doctor again")
+        yield look_at(topic, "not looked at: the data folder cannot be used", "put that right, then run doctor again")
     yield from _clock(0)
 
 

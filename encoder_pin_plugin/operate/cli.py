@@ -7,7 +7,6 @@ What costs time to import is imported by the command that needs it: `--help` sta
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import click
 from encoder_pin_plugin import __version__
 from encoder_pin_plugin.operate.context import Operator
 from encoder_pin_plugin.operate.failures import Failure, as_failure
+from encoder_pin_plugin.operate.streams import make_usable
 
 COMMANDS = (
     ("submit", "intake_commands:submit"),
@@ -65,7 +65,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--data-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    "--data-dir", type=click.Path(readable=False, path_type=Path), metavar="DIR",
     help="The data folder; default: the setting DATA_DIR, else ./data.",
 )  # fmt: skip
 @click.option("-v", "--verbose", count=True, help="Show what is done on stderr; twice for every detail.")
@@ -89,9 +89,7 @@ def cli(ctx: click.Context, data_dir: Path | None, verbose: int) -> None:
 
 def main() -> None:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no emoji still shows the job's id
+    make_usable()
     cli.main(prog_name="encoder-pin")
 
 

@@ -75,6 +75,7 @@ def clean_report(operator: Operator, path: Path, report: MigrationReport, wanted
     from encoder_pin_plugin.archive.meeting import refuse_itself
     from encoder_pin_plugin.archive.migration_lock import migration_lock
 
+    operator.open_data_dir()
     settings = operator.settings()
     manager, ours = operator.plugins(settings)
     archive = ours.service.archive

@@ -59,6 +59,16 @@ class Operator:
         option = self.data_dir_option
         return data_dir() if option is None else data_dir({"DATA_DIR": str(option)})
 
+    def open_data_dir(self) -> Path:
+        """The data folder as `data_dir`, which can be looked into or is not there yet. Raises StorageError too."""
+        from encoder_pin_plugin.errors import StorageError
+        from encoder_pin_plugin.operate.closed import why_closed
+
+        folder = self.data_dir()
+        if closed := why_closed(folder):
+            raise StorageError(str(closed))
+        return folder
+
     def plugins(self, settings: Settings | None) -> tuple[EncoderManager, PinPlugin]:
         """Every plugin of this machine, our own one working on our data folder.
 
@@ -74,8 +84,12 @@ class Operator:
         if settings is None:
             manager = EncoderManager(report=report)
         else:
-            limit = settings.plugin_timeout
-            manager = EncoderManager(block=settings.block_plugins, plugin_timeout=limit, report=report)
+            manager = EncoderManager(
+                block=settings.block_plugins,
+                blocked_by="BLOCK_PLUGINS",
+                plugin_timeout=settings.plugin_timeout,
+                report=report,
+            )
         manager.register(ours, OURS)
         manager.load_entry_points()
         return manager, ours

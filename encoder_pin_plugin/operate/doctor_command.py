@@ -66,13 +66,14 @@ def _examine(operator: Operator, *, with_nodes: bool) -> Iterator[Finding]:
 
 def _as_far_as_it_goes(topic: str, findings: Iterator[Finding]) -> Iterator[Finding]:
     """The findings until the system keeps us out: that is one more."""
+    from encoder_pin_plugin.durable import advice
     from encoder_pin_plugin.operate.finding import wrong
 
     try:
         yield from findings
     except OSError as error:
         text = f"{error.filename or topic}: {error.strerror or error}; what comes after it was not looked at"
-        yield wrong(topic, text, "run encoder-pin as the user that runs the encoder")
+        yield wrong(topic, text, advice(error))
 
 
 def _show(found: Sequence[Finding], bad: int) -> None:

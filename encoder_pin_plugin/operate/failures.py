@@ -45,6 +45,8 @@ def as_failure(error: Exception) -> Failure | None:
         return Failure(
             f'the ledger cannot be used: {error}; "encoder-pin work" sets a damaged one aside and rebuilds it'
         )
-    if isinstance(error, PermissionError) and error.filename:
-        return Failure(f"{error.filename}: {error.strerror}; run this as the user that runs the encoder")
+    if isinstance(error, PermissionError) and isinstance(error.filename, str):
+        from encoder_pin_plugin.operate.closed import kept_out
+
+        return Failure(f"{error.filename}: {error.strerror}; {kept_out(error.filename)}")
     return None

@@ -46,17 +46,18 @@ def import_(operator: Operator, /, folder: Path, apply: bool, as_json: bool) -> 
     from encoder_pin_plugin.archive.jsonl import Archive
     from encoder_pin_plugin.operate.import_plan import plan
 
-    files, archive = former_files(folder), Archive(operator.data_dir())
+    files, data_dir = former_files(folder), operator.open_data_dir()
+    archive = Archive(data_dir)
     if not files:
         raise _nothing(folder)
     if running := running_encoder(folder):
         warn(f"the former encoder may be running: {running}; import again once it is stopped")
     with busy("reading what the former encoder left …"):
         records = (found for file in files for found in file.records())
-        planned = list(plan(records, operator.data_dir(), archive))
+        planned = list(plan(records, data_dir, archive))
     if apply:
         with busy("taking it over …"):
-            _take_over(planned, operator.data_dir(), archive)
+            _take_over(planned, data_dir, archive)
     if as_json:
         say_json(_document(files, planned, applied=apply))
     else:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
+from encoder_pin_plugin.operate.failures import WRONG_USAGE, Failure
+from encoder_pin_plugin.operate.output import say, say_json
+from encoder_pin_plugin.operate.streams import CannotWrite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_hookspecs import CompletedJob
+    from encoder_pin_plugin.settings import Settings
 
 
 @click.command()
@@ -34,15 +38,30 @@ def submit(operator: Operator, /, cid: str, as_json: bool, **fields: str | None)
     """
     from loguru import logger
 
-    from encoder_pin_plugin.operate.output import say, say_json
-
     job = _job(cid, fields)
     settings, wrong = operator.settings_or_why()
+    _record(operator, settings, job)
     if wrong:
         logger.warning("the job is recorded, but nothing works on it before the settings are right: {}", wrong)
-    manager, _ = operator.plugins(settings)
+    try:
+        _say_recorded(job, _file(operator.data_dir(), job), as_json=as_json)
+    except CannotWrite as error:
+        raise CannotWrite(f"job {job.job_id} is recorded, but: {error.message}") from error
+
+
+def _record(operator: Operator, settings: Settings | None, job: CompletedJob) -> None:
+    """Raises JobNotRecorded, and Failure where the data folder's setting is wrong."""
+    from encoder_pin_plugin.errors import InvalidSettings
+    from encoder_pin_plugin.lazy.spool import not_recorded
+
+    try:
+        manager, _ = operator.plugins(settings)
+    except InvalidSettings as error:
+        raise Failure(str(not_recorded(job, str(error))), WRONG_USAGE) from error
     manager.on_job_complete(job)
-    file = _file(operator.data_dir(), job)
+
+
+def _say_recorded(job: CompletedJob, file: str | None, *, as_json: bool) -> None:
     if as_json:
         say_json({"recorded": True, "job_id": job.job_id, "cid": job.cid, "file": file, "flags": list(job.flags)})
     else:

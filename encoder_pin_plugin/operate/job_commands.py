@@ -53,7 +53,7 @@ def jobs(operator: Operator, as_json: bool, state: str | None, cid: str | None, 
         overdue=int((time.time() - old) * 1000),
         limit=limit,
     )
-    found = _find(operator.data_dir(), wanted, with_rejected=state is None)
+    found = _find(operator.open_data_dir(), wanted, with_rejected=state is None)
     shown = found.rows[:limit]
     if as_json:
         rows = [asdict(row) for row in shown]

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from encoder_pin_plugin.durable import advice
 from encoder_pin_plugin.errors import LedgerError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.sqlite import damage_named
@@ -66,10 +67,7 @@ def _open(path: Path, patience: float) -> sqlite3.Connection | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        why = error.strerror or error
-        raise LedgerError(
-            f"the ledger {path} cannot be read: {why}; run this as the user that runs the encoder"
-        ) from error
+        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror or error}; {advice(error)}") from error
     try:
         connection, version = _connect(path, "ro", patience)
     except sqlite3.OperationalError:
@@ -104,14 +102,21 @@ _WORDS: dict[int, Callable[[Path], str]] = {
     sqlite3.SQLITE_BUSY: lambda path: (
         f"the ledger {path} is busy: another process has been writing to it all the time that we waited; try again"
     ),
-    sqlite3.SQLITE_CANTOPEN: lambda path: (
-        f"the ledger {path} cannot be opened: run this as the user that runs the encoder"
-    ),
+    sqlite3.SQLITE_CANTOPEN: lambda path: f"the ledger {path} cannot be opened: {_why_not(path)}",
     sqlite3.SQLITE_READONLY: lambda path: (
         f"the ledger {path} was left in mid transaction, and we may not write to it: start the worker, or run this as"
         " the user that runs the encoder"
     ),
 }
+
+
+def _why_not(path: Path) -> str:
+    """What keeps us from opening the file: SQLite does not say."""
+    try:
+        with path.open("rb"):
+            return "run this as the user that runs the encoder"
+    except OSError as error:
+        return f"{error.strerror or error}; {advice(error)}"
 
 
 def _in_words(error: sqlite3.Error, path: Path) -> str:

@@ -34,15 +34,13 @@ def log_of_a_service(verbose: int, file: Path | None) -> None:
     """
     from loguru import logger
 
+    from encoder_pin_plugin.operate.log_file import LogFile, belongs_there
+
     level = _LEVELS[min(verbose + 1, 2)]
     _to_stderr(level, _form(_FULL))
     _take_in_logging()
-    if file is None:
-        return
-    try:
-        logger.add(file, format=_form(_FILE), level=level, encoding="utf-8", watch=True)
-    except OSError as error:
-        logger.warning("no log in {}: {}; it goes to stderr alone", file, error.strerror or error)
+    if file is not None:
+        logger.add(LogFile(file), format=_form(_FILE), level=level, colorize=False, filter=belongs_there)
 
 
 def _to_stderr(level: str, form: FormatFunction, *, without: str | None = None) -> None:

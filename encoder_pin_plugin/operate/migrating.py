@@ -41,6 +41,7 @@ def migrate_own(operator: Operator, wanted: Wanted) -> int:
     from encoder_pin_plugin.archive.migration_lock import migration_lock
     from encoder_pin_plugin.archive.waiting import Waiting
 
+    operator.open_data_dir()
     settings = operator.settings()
     manager, ours = operator.plugins(settings)
     archive = ours.service.archive

@@ -59,12 +59,11 @@ def asked_in_order(manager: EncoderManager) -> dict[str, list[str]]:
 def _with_our_origin(found: list[PluginInfo]) -> list[PluginInfo]:
     """Our own plugin is registered by hand, on the data folder of this call; its entry point stays out for that."""
     ours = next((info for info in found if info.name == "pin" and info.status == "blocked" and info.distribution), None)
-    active = any(info.name == "pin" and info.status == "active" for info in found)
-    if ours is None or not active:
+    by_hand = next((info for info in found if info.name == "pin" and not info.distribution), None)
+    if ours is None or by_hand is None:
         return found
-    known = {"distribution": ours.distribution, "version": ours.version}
-    rest = [info for info in found if info is not ours]
-    return [replace(info, **known) if info.name == "pin" else info for info in rest]  # type: ignore[arg-type]
+    one = replace(by_hand, distribution=ours.distribution, version=ours.version)
+    return [one if info is by_hand else info for info in found if info is not ours]
 
 
 def _show(found: list[PluginInfo], order: dict[str, list[str]]) -> None:

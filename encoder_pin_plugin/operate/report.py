@@ -5,7 +5,6 @@ Each part is gathered alone: what cannot be had (a locked ledger, an unreadable 
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,7 @@ from encoder_pin_plugin.errors import EncoderPinError
 from encoder_pin_plugin.lazy.presence import live_workers
 from encoder_pin_plugin.lazy.spool import Spool
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+from encoder_pin_plugin.operate.closed import why_closed
 from encoder_pin_plugin.operate.jobs_report import JobsReport, jobs_report
 from encoder_pin_plugin.operate.ledger_view import view_ledger
 from encoder_pin_plugin.operate.missing import missing_lines
@@ -91,10 +91,8 @@ class _Trouble:
     """Collects what could not be had. Where the whole folder is closed to us, that is said once."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.closed = is_folder(data_dir) and not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True)
-        owner = f", which belongs to user {data_dir.stat().st_uid}" if self.closed else ""
-        us = f"user {os.geteuid()} may not read {data_dir}{owner}: run this as the user that runs the encoder"
-        self.texts = [us] if self.closed else []
+        self.closed = why_closed(data_dir)
+        self.texts = [str(self.closed)] if self.closed else []
 
     def spare(self, gather: Callable[[], T]) -> T | None:
         """What `gather` returns, or None and its error noted."""

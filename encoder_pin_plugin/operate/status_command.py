@@ -52,7 +52,8 @@ def status(operator: Operator, as_json: bool, no_nodes: bool) -> None:
 
 
 def _show(report: Report, problems: list[str]) -> None:
-    say(f"encoder-pin on {report.data_dir}{'' if report.data_dir_exists else ' (no such folder yet)'}", bold=True)
+    new = "" if report.data_dir_exists or report.trouble else " (no such folder yet)"
+    say(f"encoder-pin on {report.data_dir}{new}", bold=True)
     for name, lines in _parts(report):
         for index, line in enumerate(lines):
             say(f"{'' if index else name:<{_WIDTH}}{line}")

@@ -27,6 +27,10 @@ STRICT_VARIABLE = "ENCODER_STRICT_PLUGINS"
 """`1`: a plugin that cannot be used raises `InvalidPlugin` instead of being skipped. For authors, and in CI."""
 
 
+HOST = "the host"
+"""Who allows or blocks where no variable does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PluginInfo:
     """One plugin, for a person who wants to know whether it is at work.
@@ -57,36 +61,35 @@ class Choice:
     """What the host and the operator let in.
 
     Args:
-        allow: names of plugins or distributions, or None for all.
-        block: the same for those that stay out; a block beats an allowance.
+        allow: who allows some only, and the names of these plugins or distributions: all must allow it.
+        block: who blocks some, and their names: one is enough, whoever allows it.
         strict: whether a plugin that cannot be used raises.
     """
 
-    allow: frozenset[str] | None
-    block: frozenset[str]
+    allow: tuple[tuple[str, frozenset[str]], ...]
+    block: tuple[tuple[str, frozenset[str]], ...]
     strict: bool
 
     def refusal(self, name: str, distribution: str | None, *, always: str) -> str | None:
         """Why the plugin stays out, in words, or None. The allow list does not apply to the one named `always`."""
         names = {normal(name), normal(distribution or name)}
-        if names & self.block:
-            return f"blocked by {BLOCK_VARIABLE} or by the host"
-        if self.allow is not None and name != always and not names & self.allow:
-            return f"not among the plugins allowed by {LOAD_VARIABLE} or by the host"
+        if blocking := [who for who, blocked in self.block if names & blocked]:
+            return f"blocked by {' and by '.join(blocking)}"
+        refusing = [who for who, allowed in self.allow if not names & allowed]
+        if refusing and name != always:
+            return f"not among the plugins allowed by {' and by '.join(refusing)}"
         return None
 
 
 def choose(
-    environ: Mapping[str, str], *, allow: Collection[str] | None, block: Collection[str], strict: bool
+    environ: Mapping[str, str], *, allow: Collection[str] | None, block: Collection[str], blocked_by: str, strict: bool
 ) -> Choice:
     """The host's choice and the operator's: both must allow, either can block, either can be strict."""
-    allowed = None if allow is None else _normal_set(allow)
-    if (text := environ.get(LOAD_VARIABLE)) is not None:
-        wanted = _normal_set(text.split(","))
-        allowed = wanted if allowed is None else allowed & wanted
+    text, blocked = environ.get(LOAD_VARIABLE), environ.get(BLOCK_VARIABLE, "")
+    allowed = [(HOST, allow), (LOAD_VARIABLE, None if text is None else text.split(","))]
     return Choice(
-        allow=allowed,
-        block=_normal_set(block) | _normal_set(environ.get(BLOCK_VARIABLE, "").split(",")),
+        allow=tuple((who, _normal_set(names)) for who, names in allowed if names is not None),
+        block=((blocked_by, _normal_set(block)), (BLOCK_VARIABLE, _normal_set(blocked.split(",")))),
         strict=strict or environ.get(STRICT_VARIABLE, "").strip().lower() in {"1", "true", "yes", "on"},
     )
 

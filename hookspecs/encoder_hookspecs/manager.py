@@ -24,7 +24,7 @@ from encoder_hookspecs.calling import (
     tell_plugins,
 )
 from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, RetryIn
-from encoder_hookspecs.loading import PluginInfo, choose
+from encoder_hookspecs.loading import HOST, PluginInfo, choose
 from encoder_hookspecs.registry import Registry
 from encoder_hookspecs.specs import PROJECT, RECORDER, EncoderSpecs
 
@@ -60,6 +60,7 @@ class EncoderManager:
         recorder: the name of the plugin that must have recorded a job before `on_job_complete` returns.
         allow: names of plugins or distributions: only these entry points are loaded, and the recorder. None: all.
         block: names of plugins or distributions that stay out.
+        blocked_by: where `block` comes from, in the words of `plugins()`: the name of a setting of the host's, say.
         strict: raise `InvalidPlugin` for a plugin that cannot be used, instead of skipping it.
         plugin_timeout: seconds for each call of a plugin, on every hook but `on_job_complete`.
         report: told of each failure of a plugin, in the thread that called; default a warning through `logging`.
@@ -83,6 +84,7 @@ class EncoderManager:
         recorder: str = RECORDER,
         allow: Collection[str] | None = None,
         block: Collection[str] = (),
+        blocked_by: str = HOST,
         strict: bool = False,
         plugin_timeout: float = 30.0,
         report: Report | None = None,
@@ -93,7 +95,8 @@ class EncoderManager:
         self._listener = report or log_failure
         self._pluggy = pluggy.PluginManager(PROJECT)
         self._pluggy.add_hookspecs(EncoderSpecs)
-        choice = choose(os.environ if environ is None else environ, allow=allow, block=block, strict=strict)
+        environ = os.environ if environ is None else environ
+        choice = choose(environ, allow=allow, block=block, blocked_by=blocked_by, strict=strict)
         self._registry = Registry(self._pluggy, choice, recorder, self._report)
 
     @property

@@ -138,6 +138,31 @@ def test_an_operator_allows_some_and_the_host_can_only_narrow_it(site):
     assert active(allow=["three"], block=["three"]) == set()
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"environ": {"ENCODER_BLOCK_PLUGINS": "notify"}}, "blocked by ENCODER_BLOCK_PLUGINS"),
+        ({"block": ["notify"]}, "blocked by the host"),
+        ({"block": ["notify"], "blocked_by": "NO_PLUGINS"}, "blocked by NO_PLUGINS"),
+        (
+            {"environ": {"ENCODER_BLOCK_PLUGINS": "notify"}, "block": ["dist-notify"], "blocked_by": "NO_PLUGINS"},
+            "blocked by NO_PLUGINS and by ENCODER_BLOCK_PLUGINS",
+        ),
+        ({"environ": {"ENCODER_LOAD_PLUGINS": ""}}, "not among the plugins allowed by ENCODER_LOAD_PLUGINS"),
+        ({"environ": {"ENCODER_LOAD_PLUGINS": "notify"}, "allow": []}, "not among the plugins allowed by the host"),
+    ],
+)
+def test_only_who_really_keeps_a_plugin_out_is_named(site, options, why):
+    site.install("notify")
+    info = Loaded(**options).info("notify")
+    assert (info.status, info.why) == ("blocked", why)
+
+
+def test_host_and_operator_may_name_what_both_allow_in_two_ways(site):
+    site.install("notify")
+    assert Loaded(environ={"ENCODER_LOAD_PLUGINS": "notify"}, allow=["dist-notify"]).info("notify").status == "active"
+
+
 def test_the_process_environment_is_read_when_the_manager_is_made(site, monkeypatch):
     site.install("notify")
     monkeypatch.setenv("ENCODER_BLOCK_PLUGINS", "notify")

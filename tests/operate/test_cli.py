@@ -55,11 +55,6 @@ def test_wrong_usage_ends_with_2(desk: Desk, wrong: list[str]) -> None:
     assert desk.run(*wrong).exit_code == 2
 
 
-def test_a_file_in_the_place_of_the_data_folder_is_wrong_usage(desk: Desk) -> None:
-    (desk.folder / "file").touch()
-    assert desk.run("--data-dir", str(desk.folder / "file"), "status").exit_code == 2
-
-
 def test_help_imports_nothing_that_takes_long() -> None:
     heavy = ["rich", "loguru", "requests", "ipfshttpclient", "sqlite3", "filelock", "pluggy", "dotenv"]
     code = (

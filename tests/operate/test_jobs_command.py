@@ -312,3 +312,23 @@ def test_what_is_rejected_and_retried_before_the_first_worker_makes_it_miss_no_l
     assert desk.process("work", "--drain").returncode == 1
     log = (desk.folder / "logs" / "encoder.log").read_text("utf-8")
     assert "gone or empty" not in log
+
+
+@pytest.mark.parametrize("words", [["retry", "-dash"], ["reject", "--dash"], ["reject", "--", "-dash", "--why", "x"]])
+def test_how_to_write_a_job_id_that_looks_like_an_option_is_said(desk: Desk, words: list[str]) -> None:
+    result = desk.run(*words)
+    assert result.exit_code == 2
+    assert f"write options first, then --: encoder-pin {words[0]} [OPTIONS] -- JOB" in result.stderr
+    assert "after all options and a --" in " ".join(desk.run(words[0], "--help").stdout.split())
+
+
+def test_a_job_id_that_looks_like_an_option_is_retried_and_rejected_so(desk: Desk) -> None:
+    desk.submit("-dash")
+    assert desk.run("retry", "--", "-dash").exit_code == 0
+    assert desk.run("reject", "--why", "x", "--", "-dash").exit_code == 0
+    assert _states(desk) == {"-dash": "rejected"}
+
+
+def test_other_wrong_usage_says_nothing_of_dashes(desk: Desk) -> None:
+    for words in (["retry"], ["reject", "one", "two"]):
+        assert "dash" not in desk.run(*words).stderr

