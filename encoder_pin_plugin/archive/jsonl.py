@@ -145,12 +145,14 @@ class Archive:
         """Whether the archive is in order; changes nothing. Raises `StorageError`, `ArchiveError`."""
         return check(self.path)
 
-    def repair(self) -> Repaired:
-        """Move what is no record to the quarantine, remove exact doubles, keep every other line byte for byte.
+    def repair(self, *, migrated: bool = False) -> Repaired:
+        """Move what is no record to the quarantine, remove exact doubles, keep every other line byte for byte; of what
+        was migrated, where the last line of a key decides, doubles stay too.
         Raises `LockBusy`, `StorageError`, `ArchiveError`; each file is then as it was."""
         self._renew_after_fork()
         healed = self._heal()
-        sieve = rewrite(self._waiting, self._lock, lambda descriptor: WithoutFaults(descriptor, self.quarantine))
+        file = self._migrated if migrated else self._waiting
+        sieve = rewrite(file, self._lock, lambda it: WithoutFaults(it, self.quarantine, doubles=not migrated))
         return Repaired(
             kept=sieve.kept if sieve else 0,
             quarantined=sieve.faults if sieve else 0,
