@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from encoder_pin_plugin.operate.archive_list import lines_of_record, list_
-from encoder_pin_plugin.operate.archive_words import show_checked, show_plan, show_repaired, what_to_do
+from encoder_pin_plugin.operate.archive_words import show_checked, show_plan, show_repaired, show_stranded, what_to_do
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
 from encoder_pin_plugin.operate.output import busy, count, megabytes, say, say_json
 
@@ -76,7 +76,7 @@ def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
     Every good line stays byte for byte; bad ones go to quarantine/. Of what was migrated, no line is a double.
 
     Lines that stand in no file here may have been collected (moved to another machine): only with --from-ledger are
-    they written again, from what the ledger remembers.
+    they written again, from what the ledger remembers. Exit code 1 where a line was set aside whose CID no other has.
 
     \b
     Examples:
@@ -99,6 +99,8 @@ def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
         show_repaired(archive.migrated_path, migrated)
     if from_ledger:
         say(f"wrote {count(len(restored), 'line')} again that the ledger knows and no file had")
+    if show_stranded((done, migrated), {record.hash for record in restored}):
+        raise click.exceptions.Exit(1)
 
 
 @archive.command()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from encoder_pin_plugin.archive.files import ARCHIVE_NAME, MIGRATED_NAME
 from encoder_pin_plugin.operate.output import count, one_line, say
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
     from encoder_pin_plugin.archive.checking import Checked, Pair
     from encoder_pin_plugin.archive.jsonl import Repaired
+
+NAMED = 20
+"""CIDs that are named one by one."""
 
 
 def show_checked(found: Checked) -> None:
@@ -40,8 +45,6 @@ def _show_faults(found: Checked) -> None:
 
 
 def _show_variants(found: Checked) -> None:
-    from encoder_pin_plugin.archive.files import MIGRATED_NAME
-
     pairs = _pairs(found.variant_lines, found.variants, "after")
     if found.path.name == MIGRATED_NAME:
         meaning = "the last line of each counts"
@@ -77,6 +80,37 @@ def show_repaired(path: Path, done: Repaired) -> None:
     say(f"{path}: kept {count(done.kept, 'line')}{aside}{doubles}")
     if done.healed is not None:
         say(f"torn end of {count(done.healed.size, 'byte')}: {done.healed.what}")
+
+
+def show_stranded(repaired: Sequence[Repaired], found_again: Container[str]) -> bool:
+    """Name the CIDs that were set aside and stand nowhere else, and say how they are taken over again; whether there
+    are any.
+
+    Args:
+        found_again: CIDs of lines that were written again since.
+    """
+    import shlex
+
+    left = [(cid, job_id) for done in repaired for cid, job_id in done.stranded if cid not in found_again]
+    if not left:
+        return False
+    stand, them = ("CID stands", "it") if len(left) == 1 else ("CIDs stand", "them")
+    say(
+        f"{len(left):,} {stand} in what was set aside and in no other line, so nothing would migrate {them}:", bold=True
+    )
+    for cid, job_id in left[:NAMED]:
+        say(f"  {cid} of {f'job {one_line(job_id, 80)}' if job_id else 'a job that cannot be made out'}")
+    if len(left) > NAMED:
+        say(f"  … and {len(left) - NAMED:,} more")
+    files = " ".join(shlex.quote(str(path)) for done in repaired for path in _set_aside(done))
+    say("encoder-pin archive repair --from-ledger writes again what the ledger knows; the rest is submitted anew with")
+    say(f"  mkdir set-aside && cat {files} > set-aside/{ARCHIVE_NAME}")
+    say("  encoder-pin import set-aside --apply")
+    return True
+
+
+def _set_aside(done: Repaired) -> list[Path]:
+    return [it for it in (done.quarantine_file, done.healed and done.healed.quarantined) if it]
 
 
 def what_to_do(found: list[Checked], *, elsewhere: bool) -> str:

@@ -158,6 +158,42 @@ def test_a_repair_keeps_good_lines_and_loses_nothing(desk: Desk, archive: Archiv
     assert desk.run("archive", "check").exit_code == 0
 
 
+def test_what_was_set_aside_with_a_cid_is_named_and_can_be_taken_over_again(
+    desk: Desk, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    other = "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n"
+    good = archive.path.read_bytes()
+    with archive.path.open("ab") as file:
+        file.write(_record(1).line().replace(b"1.5", b"NaN"))  # its CID stands in a good line too
+        file.write(_record(7, hash=other).line().replace(b"1.5", b"NaN") + b"rubbish\n")
+    repaired = desk.run("archive", "repair")
+    assert repaired.exit_code == 1
+    assert archive.path.read_bytes() == good
+    assert "1 CID stands in what was set aside and in no other line" in repaired.stdout
+    assert f"  {other} of job job-7\n" in repaired.stdout
+    assert CIDS[1] not in repaired.output
+    assert f"no other line, so that nothing migrates it: {other} of job 'job-7'" in repaired.stderr
+    gather, take_over = [line.strip() for line in repaired.stdout.splitlines() if line.startswith("  ")][-2:]
+    subprocess.run(gather, shell=True, check=True, cwd=desk.folder)  # as an operator would
+    done = desk.run(*take_over.split()[1:])
+    assert done.exit_code == 1  # for the line of rubbish
+    assert "took over 1 job" in done.stdout
+    assert [job["job_id"] for job in desk.json("jobs")["jobs"]] == ["job-7"]
+
+
+def test_what_the_ledger_writes_again_is_not_stranded(desk: Desk) -> None:
+    line = _record(0).line()
+    desk.submit("job-0", CIDS[0])
+    desk.finish(State.ARCHIVED, line=line)
+    path = desk.data / "local-fallback-pins.jsonl"
+    path.write_bytes(line.replace(b"1.5", b"NaN"))
+    repaired = desk.run("archive", "repair", "--from-ledger")
+    assert repaired.exit_code == 0, repaired.output
+    assert path.read_bytes() == line
+    assert "in no other line" not in repaired.stdout
+
+
 def test_lines_come_back_from_the_ledger_only_on_request(desk: Desk) -> None:
     line = _record(0).line()
     desk.submit("job-0", CIDS[0])
