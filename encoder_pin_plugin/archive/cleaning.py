@@ -109,6 +109,11 @@ class Cleaner:
             return {}
         return sightings.patience([item.cid for item in items], apart, time.time())
 
+    def forget(self, items: Sequence[Item]) -> None:
+        """The target was just seen not to hold these: a first look that was taken before counts no more."""
+        if self._policy.sightings is not None:
+            self._policy.sightings.forget([item.cid for item in items])
+
     def clean(self, items: Sequence[Item]) -> Cleaned:
         """Take the second look at `items`, unpin, and move their lines, perhaps with later ones.
         Raises StorageError, ArchiveError: nothing is lost then, and the next run goes on."""
@@ -134,6 +139,7 @@ class Cleaner:
         mine = self._local.pinned(cids, names=True)
         looks = self._witness.look(cids, again=True)
         waiting = self._archive.find_waiting([key for item in items for key in item.keys])
+        self.forget([item for item in items if looks[item.cid].proof is None])
         for item in items:
             records = [waiting[key] for key in item.keys if key in waiting]
             why = _why_not(looks[item.cid], mine[item.cid])

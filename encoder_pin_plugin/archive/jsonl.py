@@ -26,7 +26,7 @@ from encoder_pin_plugin.archive.locking import ArchiveLock
 from encoder_pin_plugin.archive.reading import Entry, read_entries
 from encoder_pin_plugin.archive.record import WITHDRAWN, ArchiveRecord, Key, parse_line, utc_text
 from encoder_pin_plugin.archive.rewriting import rewrite, sweep
-from encoder_pin_plugin.archive.sieves import WithoutFaults, WithoutKeys
+from encoder_pin_plugin.archive.sieves import Leaving, WithoutFaults, WithoutKeys
 from encoder_pin_plugin.archive.stranded import Stranded, stranded
 from encoder_pin_plugin.archive.totals import Total, total_of
 from encoder_pin_plugin.durable import storage_errors
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_pin_plugin.archive.healing import Healed
+    from encoder_pin_plugin.archive.linefile import Version
 
 QUARANTINE_NAME = "quarantine"
 
@@ -174,12 +175,13 @@ class Archive:
         """Append `migrated_lines` to what was migrated, durably, then remove the keys from what waits.
 
         Every other line stays, byte for byte, also those that nobody understands; other processes append meanwhile.
+        So does a line that is taken back while this goes on.
         Raises `ArchiveError` where a key to remove does not stand among the migrated then, besides `LockBusy` and
         `StorageError`; the archive is then as it was, and this may be tried again.
         """
         self._renew_after_fork()
         lines = {parse_line(line).key: line for line in map(_one_line, migrated_lines)}
-        self._add_migrated(lines)
+        version = self._add_migrated(lines)
         unproved = set(remove) - lines.keys()
         unproved -= self._migrated.standing(unproved)
         if unproved:
@@ -187,8 +189,7 @@ class Archive:
                 f"{len(unproved)} lines were to leave {self.path} that do not stand in {self.migrated_path}, such as"
                 f" {min(unproved)!a}: nothing was removed"
             )
-        sieve = rewrite(self._waiting, self._lock, lambda _: WithoutKeys(remove)) if remove else None
-        return Compacted(removed=sieve.removed if sieve else 0, kept=sieve.kept if sieve else None)
+        return self._leave(remove, version)
 
     def take_back(self, record: ArchiveRecord, why: str) -> None:
         """Let a migrated record wait again, because its target does not hold it any more: it stands in the archive
@@ -212,7 +213,8 @@ class Archive:
         self._heal()
         with storage_errors("tidy", self.path.parent):
             sweep(self.path)
-        return self.compact(self._waiting.keys_also_in(self._migrated))
+        version = self._migrated.version()
+        return self._leave(self._waiting.keys_also_in(self._migrated), version)
 
     def _heal(self) -> Healed | None:
         """Heal both files where they are; what was done to the archive."""
@@ -223,9 +225,18 @@ class Archive:
                 self._migrated.heal()
             return self._waiting.heal() if self.path.exists() else None
 
-    def _add_migrated(self, lines: dict[Key, bytes]) -> None:
+    def _leave(self, keys: Collection[Key], version: Version) -> Compacted:
+        """Remove from what waits the keys that stood among the migrated when that file was of this version."""
+        if not keys:
+            return Compacted(removed=0, kept=None)
+        leaving = Leaving(self._migrated, set(keys), version)
+        sieve = rewrite(self._waiting, self._lock, lambda _: WithoutKeys(leaving.keys, leaving.still))
+        return Compacted(removed=sieve.removed if sieve else 0, kept=sieve.kept if sieve else None)
+
+    def _add_migrated(self, lines: dict[Key, bytes]) -> Version:
+        """Have them stand among the migrated; that file's version at a moment when they did."""
         if not lines:
-            return
+            return self._migrated.version()
         self._migrated.standing(lines)  # the first look reads the whole file: not while others wait for the lock
         with self._lock.held():
             self._migrated.heal()
@@ -233,6 +244,7 @@ class Archive:
             missing = [line for key, line in lines.items() if key not in standing]
             if missing:
                 self._migrated.append(b"".join(missing))
+            return self._migrated.version()
 
     def _standing(self, key: Key) -> ArchiveRecord | None:
         return self._waiting.find(key) or self._migrated.find(key)

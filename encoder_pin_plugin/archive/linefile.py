@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 
+Version = tuple[int, int] | None
+"""Inode and size; None where there is no file."""
+
 
 class LineFile:
     """A file of records. Whoever writes holds the archive's lock; finding needs none.
@@ -63,6 +66,15 @@ class LineFile:
             os.fsync(descriptor)
             self._make_name_durable(descriptor)
             return {key: record for key, record in found.items() if WITHDRAWN not in record.extra}
+
+    def version(self) -> Version:
+        """Changes with each line that is added. Raises `StorageError`."""
+        with storage_errors("look at", self.path):
+            try:
+                status = self.path.stat()
+            except FileNotFoundError:
+                return None
+        return status.st_ino, status.st_size
 
     def standing(self, keys: Iterable[Key]) -> set[Key]:
         """Those of `keys` that stand here. Raises `StorageError`, `ArchiveError`."""

@@ -74,6 +74,9 @@ class Clean(Protocol):
     def patience(self, items: Sequence[Item]) -> Mapping[str, float]:
         """For items that were proved just now: in how many seconds each may be looked at for the second time."""
 
+    def forget(self, items: Sequence[Item]) -> None:
+        """The target was just seen not to hold these: their first look, if there was one, counts no more."""
+
     def clean(self, items: Sequence[Item]) -> Cleaned:
         """Take the second look, and delete. Raises only what is wrong with our own disk."""
 
@@ -182,6 +185,8 @@ class Migration:
 
     def _found(self, item: Item, *, there: bool) -> None:
         self.tally.there += there
+        if not there and self._cleaner is not None:
+            self._cleaner.forget([item])
         (self._prove if there else self._pin).add([item])
 
     def _asked(self, items: list[Item]) -> Mapping[str, Told]:
@@ -220,6 +225,7 @@ class Migration:
             self.tally.proved_mb += item.size_mb or 0.0
             self._plan.proved(item, look)
         if self._cleaner is not None:
+            self._cleaner.forget([item for item in items if looks[item.cid].proof is None])
             self._hand_over(proved, looks)
 
     def _hand_over(self, items: list[Item], looks: Mapping[str, Look]) -> None:

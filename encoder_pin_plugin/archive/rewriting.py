@@ -44,6 +44,9 @@ class Sieve(Protocol):
     def removes_anything(self) -> bool:
         """Whether any line asked about so far does not stay."""
 
+    def still_right(self) -> bool:
+        """Called under the lock: whether what goes may still go. Where not, all is begun anew, with a new sieve."""
+
     def before_replacing(self, descriptor: int) -> None:
         """Called once, under the lock, with the old file, when the new one is complete and durable. Raises OSError."""
 
@@ -61,14 +64,14 @@ def rewrite(file: LineFile, lock: ArchiveLock, make_sieve: Callable[[int], S]) -
                 copy = _Copy(descriptor, target, sieve)
                 copy.go_on()
                 with lock.held():
-                    if names(file.path, descriptor) and copy.still_true():
+                    if names(file.path, descriptor) and copy.still_true() and sieve.still_right():
                         file.heal()
                         copy.go_on()
                         _replace(file.path, temporary, copy)
                         return sieve
         finally:
             os.close(descriptor)
-    raise ArchiveError(f"{file.path} was replaced {_TRIES} times while we read it: try again when it is left alone")
+    raise ArchiveError(f"{file.path} was changed {_TRIES} times while we read it: try again when it is left alone")
 
 
 def sweep(path: Path) -> int:

@@ -13,19 +13,45 @@ from encoder_pin_plugin.archive.repeats import exact_doubles
 from encoder_pin_plugin.archive.totals import plain_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
+    from encoder_pin_plugin.archive.linefile import LineFile, Version
     from encoder_pin_plugin.archive.reading import Block
     from encoder_pin_plugin.archive.record import Key
 
 _PIECE = 1 << 20
 
 
-class WithoutKeys:
-    """Keeps every line but the records with these keys. `kept` and `removed` count lines."""
+class Leaving:
+    """The keys that are to leave the archive, as long as they stand among the migrated: an audit may let a line wait
+    again at any moment, and withdraw it there.
 
-    def __init__(self, keys: Collection[Key]) -> None:
+    Args:
+        migrated: the file.
+        keys: they all stood there.
+        version: of the file, then.
+    """
+
+    def __init__(self, migrated: LineFile, keys: Collection[Key], version: Version) -> None:
+        self._migrated = migrated
+        self.keys = keys
+        self._version = version
+
+    def still(self) -> bool:
+        """Whether all still stand there; those that do not are left out from now on. Call it under the lock."""
+        version = self._migrated.version()
+        if version == self._version:
+            return True
+        before, self.keys, self._version = self.keys, self._migrated.standing(self.keys), version
+        return len(self.keys) == len(before)
+
+
+class WithoutKeys:
+    """Keeps every line but the records with these keys, while `still` holds. `kept` and `removed` count lines."""
+
+    def __init__(self, keys: Collection[Key], still: Callable[[], bool]) -> None:
+        self._still = still
         self._keys = {prefix_of(key): key for key in keys}
         self.kept = 0
         self.removed = 0
@@ -48,6 +74,9 @@ class WithoutKeys:
 
     def removes_anything(self) -> bool:
         return self.removed > 0
+
+    def still_right(self) -> bool:
+        return self._still()
 
     def before_replacing(self, descriptor: int) -> None:
         """What is removed stands among the migrated already."""
@@ -86,6 +115,9 @@ class WithoutFaults:
 
     def removes_anything(self) -> bool:
         return bool(self._ranges) or self.doubles > 0
+
+    def still_right(self) -> bool:
+        return True
 
     def before_replacing(self, descriptor: int) -> None:
         if self._ranges:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.durable import read_note, replace_file, storage_errors
@@ -19,7 +20,7 @@ NAME = "migration-first-looks.json"
 
 
 class Sightings:
-    """First looks at one target.
+    """First looks at one target. Safe for threads.
 
     Args:
         data_dir: the data folder.
@@ -29,23 +30,27 @@ class Sightings:
     def __init__(self, data_dir: Path, target: str) -> None:
         self._path = data_dir / NAME
         self._target = target
+        self._lock = threading.Lock()
         self._seen = self._read()
 
     def patience(self, cids: Sequence[str], apart: float, now: float) -> dict[str, float]:
         """In how many seconds each CID, seen now, may be looked at again. `now` is wall-clock seconds; a first look
         that lies in the future, because the clock was set back, counts as taken now."""
         left: dict[str, float] = {}
-        for cid in cids:
-            first = self._seen.get(cid, now)
-            self._seen[cid] = first = float(min(first, now))
-            left[cid] = max(0.0, first + apart - now)
-        self._write()
+        with self._lock:
+            for cid in cids:
+                first = self._seen.get(cid, now)
+                self._seen[cid] = first = float(min(first, now))
+                left[cid] = max(0.0, first + apart - now)
+            self._write()
         return left
 
     def forget(self, cids: Collection[str]) -> None:
-        """Their lines are no longer there."""
-        self._seen = {cid: at for cid, at in self._seen.items() if cid not in cids}
-        self._write()
+        """Their lines are no longer there, or the target does not hold them any more, or not for sure."""
+        with self._lock:
+            if gone := self._seen.keys() & set(cids):
+                self._seen = {cid: at for cid, at in self._seen.items() if cid not in gone}
+                self._write()
 
     def _read(self) -> dict[str, float]:
         seen = read_note(self._path).get(self._target)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PROOFS_AT_ONCE = 100
 """CIDs in one question: as many as Kubo answers in 6 ms, and as Cluster takes in one line."""
 
+RECENT = 10.0
+"""Seconds for which an answer that a CID is not pinned is acted on: whoever waits longer for a slot asks again."""
+
 GATHER = 0.02
 """Seconds for which claims gather, so that a question is about several."""
 
@@ -67,13 +70,15 @@ class Attempts:
         self._claims: queue.SimpleQueue[_Claim | None] = queue.SimpleQueue()
         self._prover: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._ended = threading.Event()
         self._listing = Listing(node, clock)
 
     def run(self, pin: LazyPin) -> None:
         """Make one attempt, in a thread of the pool; its outcome is posted, now or by the prover."""
         began = self._clock.steady()
         try:
-            self._pin(pin)
+            if not self._pin(pin, began):
+                return  # the job is its next worker's
         except NodeError as error:
             self._failed(pin, began, error)
         except Exception as error:  # noqa: BLE001 - whatever an adapter does, the job must go on
@@ -84,16 +89,22 @@ class Attempts:
             self._have_proved()
 
     def close(self) -> None:
-        """Let the prover go once it has proved what was claimed."""
+        """Begin no pin any more, and let the prover go once it has proved what was claimed."""
+        self._ended.set()
         self._claims.put(None)
 
-    def _pin(self, pin: LazyPin) -> None:
+    def _pin(self, pin: LazyPin, began: float) -> bool:
+        """Have the supernode pin what it lacks; False where the worker has ended before that began."""
         cid = pin.job.cid
         if not (self._listing.lacks(pin) or self._lacks(cid)):
-            return
+            return True
         with self._slots:
-            self._node.pin(cid, limits=self._limits)
+            if self._ended.is_set():
+                return False
+            if self._clock.steady() - began <= RECENT or self._lacks(cid):
+                self._node.pin(cid, limits=self._limits)
         self._listing.has(cid)
+        return True
 
     def _lacks(self, cid: str) -> bool:
         told = self._node.pinned([cid])[cid]
@@ -130,7 +141,7 @@ class Attempts:
             while len(claims) < PROOFS_AT_ONCE:
                 claim = self._claims.get_nowait()
                 if claim is None:
-                    self.close()  # the end comes after these
+                    self._claims.put(None)  # the end comes after these
                     break
                 claims.append(claim)
         return claims

@@ -73,7 +73,7 @@ class Fallbacks:
         return local_pin, self._decisions.local_fallback(fallback)
 
     def _done(self, pin: LazyPin, local_pin: LocalPin, archived: Archived) -> None:
-        whole_for = 0 if pin.whole_at is None else max(0, pin.turn_at - pin.whole_at)
+        whole_for = 0 if pin.whole_at is None or local_pin.made else max(0, pin.turn_at - pin.whole_at)
         left = max(0, int(self._settle * 1000) - whole_for)
         settled = not left
         size = local_pin.size_mb if local_pin.size_mb is not None else pin.job.size_mb
@@ -84,7 +84,8 @@ class Fallbacks:
         )  # fmt: skip
         step = Step(
             pin=pin, state=State.ARCHIVED if settled else State.FALLING_BACK, delay=left, attempts=pin.attempts,
-            tries=pin.tries, reason=pin.reason, error=pin.error, line=archived.line, whole=not settled,
+            tries=pin.tries, reason=pin.reason, error=pin.error, line=archived.line,
+            whole_for=None if settled else whole_for,
         )  # fmt: skip
         self._alarms.end("local-fallback", "local fallbacks work again")
         self._post(Outcome(step=step))

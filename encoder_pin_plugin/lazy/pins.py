@@ -92,7 +92,7 @@ class Step:
         attempts, tries, fallbacks, reason, error, line: see `LazyPin`.
         delay: milliseconds from the commit until its next turn.
         took: milliseconds for which it was attempted, None where it was not.
-        whole: whether every block was found where it is to be, and that is to be asked again.
+        whole_for: milliseconds since every block was first found where it is to be, where that is to be asked again.
     """
 
     pin: LazyPin
@@ -105,7 +105,7 @@ class Step:
     reason: Reason | None = None
     error: str | None = None
     line: bytes | None = None
-    whole: bool = False
+    whole_for: int | None = None
 
 
 def to_ms(moment: datetime) -> int:

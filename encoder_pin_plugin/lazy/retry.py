@@ -60,7 +60,7 @@ def decide(attempt: LazyPinAttempt, policy: Policy, random: Random) -> RetryIn |
 
 def clamp(seconds: object, policy: Policy) -> float:
     """A plugin's wish, within bounds; what is no number is the longest."""
-    if not isinstance(seconds, int | float) or math.isnan(seconds):
+    if not isinstance(seconds, int | float) or (isinstance(seconds, float) and math.isnan(seconds)):
         return policy.max_backoff
     return float(min(max(seconds, MIN_RETRY), policy.max_backoff))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from encoder_pin_plugin.errors import InvalidJobFile, StorageError
-from encoder_pin_plugin.lazy.jobfile import is_sealed
+from encoder_pin_plugin.lazy.jobfile import is_sealed, new_submission
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ class Rounds:
 
         Raises: StorageError, LedgerError; sqlite3.DatabaseError where the ledger turns out to be damaged.
         """
-        self._forget_finished(ledger)
+        self._forget_gone(ledger)
         submissions = ledger.open_submissions(self._last, AT_ONCE)
         self._last = submissions[-1][0] if len(submissions) == AT_ONCE else ""
         return sum(self._look(ledger, nonce, key, body) for nonce, key, body in submissions)
@@ -69,14 +69,14 @@ class Rounds:
             return True
         if name not in self._damaged:
             ledger.check(whole=True)  # it may be the row's key that is damaged, while the file is in its place
-        return self._give_up(name, nonce, "it is gone")
+        return self._from_row(ledger, name, nonce, "it is gone")
 
     def _heal(self, ledger: Ledger, name: str, nonce: str, copies: tuple[bytes, bytes], why: str) -> bool:
         found, body = copies
         if not (is_sealed(found) and not is_sealed(body)) and self._restore(name, body, why):
             return True
         if not found:
-            return self._give_up(name, nonce, why)
+            return self._from_row(ledger, name, nonce, why)
         ledger.correct(nonce, found)
         logger.warning("the ledger's copy of the job file {} was damaged: taken from the file again", name)
         return True
@@ -91,13 +91,22 @@ class Rounds:
         logger.warning("the job file {} was damaged ({}): written again from the ledger; look at the disk", path, why)
         return True
 
-    def _give_up(self, name: str, nonce: str, why: str) -> bool:
-        text = f"both copies of the job file {name} are damaged ({why}): its row in the ledger is all there is"
-        self._damaged[name] = nonce
-        self._alarms.begin(f"damaged {name}", text)
-        return False
+    def _from_row(self, ledger: Ledger, name: str, nonce: str, why: str) -> bool:
+        """Make both copies anew from the job's row, the last thing that is left; an alarm where there is none."""
+        rows = ledger.select("key=?", (name.partition(".")[0],))
+        if not rows:
+            text = f"both copies of the job file {name} are damaged ({why}), and the ledger has no row of its job"
+            self._damaged[name] = nonce
+            self._alarms.begin(f"damaged {name}", text)
+            return False
+        body = new_submission(rows[0].job).body
+        self._spool.restore(name, body)
+        ledger.correct(nonce, body)
+        text = "both copies of the job file {} were damaged ({}): made anew from the job's row; look at the disk"
+        logger.error(text, name, why)
+        return True
 
-    def _forget_finished(self, ledger: Ledger) -> None:
+    def _forget_gone(self, ledger: Ledger) -> None:
         for name in [name for name, nonce in self._damaged.items() if not ledger.is_open(nonce)]:
             del self._damaged[name]
-            self._alarms.end(f"damaged {name}", f"the job of the damaged file {name} is finished")
+            self._alarms.end(f"damaged {name}", f"the ledger has no open job any more for the damaged file {name}")

@@ -67,7 +67,7 @@ UPDATE job SET release_at=:later WHERE key IN (
 STEP = """
 UPDATE job SET state=:state, next_at=:now + :delay, attempts=:attempts, tries=:tries, fallbacks=:fallbacks,
     first_tried_at=coalesce(first_tried_at, :now - :took), reason=:reason, error=:error, line=coalesce(:line, line),
-    whole_at=CASE WHEN :whole THEN min(coalesce(whole_at, :now), :now) END,
+    whole_at=:now - :whole_for,
     release_at=CASE WHEN :state = 'pinned' AND hold = 'ours' THEN :now END,
     closed_at=:closed_at, owner=NULL, lease_until=NULL
 WHERE key=:key AND owner=:owner AND epoch=:epoch AND closed_at IS NULL
@@ -116,7 +116,7 @@ def step_row(step: Step, now: int) -> dict[str, object]:
     return {
         "key": step.pin.key, "owner": step.pin.owner, "epoch": step.pin.epoch, "state": step.state,
         "delay": step.delay, "attempts": step.attempts, "tries": step.tries, "fallbacks": step.fallbacks,
-        "took": step.took, "reason": step.reason, "error": error, "line": step.line, "whole": step.whole,
+        "took": step.took, "reason": step.reason, "error": error, "line": step.line, "whole_for": step.whole_for,
         "closed_at": now if step.state.final else None, "now": now,
     }  # fmt: skip
 

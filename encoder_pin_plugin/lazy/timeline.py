@@ -37,6 +37,10 @@ WHERE closed_at IS NOT NULL AND release_at IS NOT NULL
 
 _CLAMP = "UPDATE job SET next_at=:now WHERE closed_at IS NULL AND state=:state AND next_at > :now + :cap"
 
+_CLAMP_AGE = """
+UPDATE job SET waiting_since=:now WHERE closed_at IS NULL AND state=:state AND waiting_since > :now + :tolerance
+"""
+
 
 def mind_the_clock(ledger: Ledger, clock: EvenClock, cap: int) -> None:
     """Notice a step of the wall clock, and go along with it: all rows, then `clock`.
@@ -54,7 +58,7 @@ def mind_the_clock(ledger: Ledger, clock: EvenClock, cap: int) -> None:
     if step:
         logger.warning("the wall clock was stepped by {:.0f} s: due times are moved along", step / 1000)
     if clamp(ledger, clock.wall(), cap):
-        logger.warning("jobs that were due later than LAZY_PIN_MAX_BACKOFF are tried now")
+        logger.warning("times that lay ahead, of a boot with a wrong clock, are put right: those jobs are due now")
 
 
 def shift(ledger: Ledger, offset: int, boot: str) -> int:
@@ -88,12 +92,13 @@ def _move(db: sqlite3.Connection, mark: Mark, step: int) -> None:
 
 
 def clamp(ledger: Ledger, now: int, cap: int) -> int:
-    """Make due what a clock that was wrong at another boot has parked further away than `cap` milliseconds; returns
-    how many."""
+    """Make due what a clock that was wrong at another boot has parked further away than `cap` milliseconds, and let no
+    job wait since a time to come, or it would never grow old; returns how many."""
     with ledger.at(now) as (db, moment):
         return sum(
-            db.execute(_CLAMP, {"now": moment, "cap": cap, "state": state}).rowcount
+            db.execute(statement, {"now": moment, "cap": cap, "tolerance": TOLERANCE, "state": state}).rowcount
             for state in (State.PENDING, State.FALLING_BACK)
+            for statement in (_CLAMP, _CLAMP_AGE)
         )
 
 

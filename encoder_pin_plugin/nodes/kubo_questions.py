@@ -213,7 +213,7 @@ def _cid_of(row: Mapping[str, Any], batch: Sequence[str]) -> str:
 
 def _read_dag(row: object) -> Whole:
     blocks, size = (row.get("NumBlocks"), row.get("Size")) if isinstance(row, dict) else (None, None)
-    if not _is_count(blocks) or not _is_count(size):
+    if not _is_count(blocks) or not blocks or not _is_count(size):  # the root alone is a block
         return Whole(answer=Answer.UNKNOWN, detail=_SILENT, reason=Reason.BAD_REPLY)
     return Whole(answer=Answer.YES, dag=DagSize(blocks=blocks, size=size))
 

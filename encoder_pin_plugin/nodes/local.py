@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from encoder_hookspecs.events import LocalPin, Proof, Reason
@@ -36,12 +36,13 @@ class LocalPinner:
         Raises:
             NodeError: it is not pinned, or not proved; trying again is harmless.
         """
-        if not _known(self.node.pinned([cid])[cid], "whether it is pinned", cid).yes:
+        made = not _known(self.node.pinned([cid])[cid], "whether it is pinned", cid).yes
+        if made:
             self.node.pin(cid, limits=self.limits)
             if not _known(self.node.pinned([cid])[cid], "whether it is pinned", cid).yes:
                 text = f"{self.node.address} said that it pinned {cid}, and then that it did not"
                 raise NodeError(text, Reason.UNPROVED)
-        return self.prove(cid)
+        return replace(self.prove(cid), made=made)
 
     def prove(self, cid: str) -> LocalPin:
         """Prove that `cid`, which is pinned, is whole. Raises NodeError where it is not, or not known to be."""

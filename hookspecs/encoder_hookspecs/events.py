@@ -179,6 +179,7 @@ class LocalPin:
         proof: the strongest proof obtained.
         size_mb, type: of the DAG, where the node told.
         pinned_at: timezone-aware UTC.
+        made: whether it had to be pinned just now: a node on another machine may not have it on its disk yet.
     """
 
     cid: str
@@ -187,6 +188,7 @@ class LocalPin:
     size_mb: float | None = None
     type: ContentType | None = None
     pinned_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    made: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

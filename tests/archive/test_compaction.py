@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -177,3 +177,66 @@ def test_repairing_a_missing_archive_is_nothing(tmp_path: Path) -> None:
     assert Archive(tmp_path / "none").repair() == jsonl.Repaired(
         kept=0, quarantined=0, doubles=0, quarantine_file=None, healed=None
     )
+
+
+def _taken_back(waiting: Archive, number: int) -> None:
+    """Another process's audit lets a migrated line wait again: the second of its two appends."""
+    Archive(waiting.path.parent).take_back(record(number), "the target lost it")
+
+
+def test_a_line_that_an_audit_takes_back_while_others_are_settled_stays(
+    waiting: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in both files for a moment, as what was migrated does before it leaves the archive."""
+    waiting.compact((), [migrated(1), migrated(2)])
+    both = waiting._waiting.keys_also_in
+    monkeypatch.setattr(waiting._waiting, "keys_also_in", lambda other: (both(other), _taken_back(waiting, 1))[0])
+    assert waiting.settle().removed == 1
+    assert waiting.where(*record(1).key) == waiting.path
+    assert waiting.where(*record(2).key) == waiting.migrated_path
+
+
+def test_a_line_that_an_audit_takes_back_while_it_is_to_leave_stays(
+    waiting: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    class Slow(jsonl.WithoutKeys):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            tries.append(len(self._keys))
+            if len(tries) == 1:
+                _taken_back(waiting, 1)
+
+    monkeypatch.setattr(jsonl, "WithoutKeys", Slow)
+    keys = {record(1).key, record(2).key}
+    assert waiting.compact(keys, [migrated(1), migrated(2)]).removed == 1
+    assert tries == [2, 1]
+    assert waiting.where(*record(1).key) == waiting.path
+    assert waiting.where(*record(2).key) == waiting.migrated_path
+
+
+def test_what_was_migrated_meanwhile_keeps_nothing_from_leaving(
+    waiting: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    class Slow(jsonl.WithoutKeys):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            tries.append(len(self._keys))
+            Archive(waiting.path.parent).compact((), [migrated(3)])
+
+    monkeypatch.setattr(jsonl, "WithoutKeys", Slow)
+    assert waiting.compact({record(1).key}, [migrated(1)]).removed == 1
+    assert tries == [1]
+
+
+def test_a_file_that_has_not_changed_is_not_read_again_under_the_lock(
+    waiting: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looked = waiting._migrated.standing, []
+    monkeypatch.setattr(waiting._migrated, "standing", lambda keys: (looked.append(list(keys)), real(keys))[1])
+    assert waiting.compact({record(1).key}, [migrated(1)]).removed == 1
+    assert waiting.settle().removed == 0
+    assert [keys for keys in looked if keys] == [[record(1).key]] * 2, "while it is written down"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from encoder_hookspecs.events import Proof, Reason
 from encoder_pin_plugin.archive import jsonl
 from encoder_pin_plugin.archive.migrate import IN_A_ROW
 from encoder_pin_plugin.archive.migration_lock import migration_lock
-from encoder_pin_plugin.archive.waiting import Waiting, WaitingLines
+from encoder_pin_plugin.archive.waiting import Item, Waiting, WaitingLines
+from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import LockBusy, NodeError, StorageError
 from encoder_pin_plugin.nodes.base import Answer, DagSize, Whole
 from encoder_pin_plugin.nodes.exclusion import Exclusion
-from encoder_pin_plugin.nodes.proofs import Rule, rule_for
+from encoder_pin_plugin.nodes.proofs import Rule, Witness, rule_for
+from tests.archive.lines import record
 from tests.archive.migrating import Bench, cid_of
 from tests.fakes.memory_node import MemoryNode
 
@@ -107,6 +110,28 @@ def test_bytes_that_do_not_come_back_delete_nothing(bench: Bench) -> None:
     tally = bench.migrate()
     assert "not read back: a block that does not hash to its name" in tally.troubles[cid].detail
     assert cid in bench.local.pins
+
+
+def test_a_look_before_the_target_lost_it_is_no_first_look(bench: Bench) -> None:
+    bench.target, bench.rule = Bare(), Rule(whole=False, apart=0.3)
+    cid = bench.waits(1)
+    assert bench.migrate().later == {cid}
+    time.sleep(0.3)
+    bench.target.pins.clear()
+    assert bench.migrate().later == {cid}
+    assert cid in bench.local.pins
+
+
+def test_a_second_look_that_is_no_yes_makes_the_next_one_a_first(bench: Bench) -> None:
+    bench.target, bench.rule = Bare(), Rule(whole=False, apart=0.001)
+    cid = bench.waits(1)
+    assert bench.migrate().later == {cid}
+    time.sleep(0.001)
+    item = Item(cid=cid, keys=[record(1, hash=cid).key])
+    cleaner = bench.cleaner(Witness(node=Bare(), rule=bench.rule, sync=SharedSync()))
+    assert cleaner.patience([item]) == {cid: 0}
+    assert cleaner.clean([item]).failed
+    assert cleaner.patience([item]) == {cid: pytest.approx(bench.rule.apart)}
 
 
 def test_looks_that_must_lie_apart_are_remembered_by_the_next_run(bench: Bench) -> None:

@@ -71,6 +71,9 @@ class Target:
     def patience(self, items: Sequence[Item]) -> dict[str, float]:
         return {item.cid: self.waits[item.cid] for item in items if item.cid in self.waits}
 
+    def forget(self, items: Sequence[Item]) -> None:
+        self.note("forget", [item.cid for item in items])
+
     def clean(self, items: Sequence[Item]) -> Cleaned:
         self.note("clean", [item.cid for item in items])
         failed = [it for it in self.failed if it[0] in items]
@@ -258,6 +261,15 @@ def test_a_second_look_that_must_come_later_is_left_to_the_next_run() -> None:
     assert tally.later == {"a"}
     assert sorted(cid for cids in target.made("clean") for cid in cids) == ["b", "c"]
     assert not tally.complete
+
+
+def test_what_the_target_does_not_hold_or_prove_loses_its_first_look() -> None:
+    target = Target()
+    target.there = {"there", "unproved"}
+    target.looks = {"unproved": Look(proof=None, reason=Reason.UNPROVED)}
+    target.answers = {"unknown": Told(answer=Answer.UNKNOWN, reason=Reason.TIMEOUT)}
+    target.migration().run(items("there", "unproved", "new", "unknown"))
+    assert sorted(cid for cids in target.made("forget") for cid in cids) == ["new", "unproved"]
 
 
 def test_it_waits_for_second_looks_where_that_is_wanted() -> None:

@@ -277,6 +277,7 @@ LIES: dict[str, Lie] = {
     "null_rows": _on("dag/stat", "has null for rows", None, _lines({"DagStats": None})),
     "other_row": _on("dag/stat", "answers about another DAG", None, _lines({"DagStats": [{**_ROW, "Cid": OTHER_CID}]})),
     "odd_row": _on("dag/stat", "has odd rows", None, _lines({"DagStats": [None, 1, {"Cid": {"/": 7}}, {"Cid": None}]})),
+    "no_blocks": _on("dag/stat", "counts no block", None, _lines({"DagStats": [{**_ROW, "NumBlocks": 0, "Size": 0}]})),
     "negative_size": _on("dag/stat", "has a size below zero", None, _lines({"DagStats": [{**_ROW, "Size": -1}]})),
     "true_size": _on("dag/stat", "has true for a size", None, _lines({"DagStats": [{**_ROW, "Size": True}]})),
 }

@@ -170,7 +170,7 @@ def _target_not_asked() -> None:
 
 def _removed_before_migrated() -> None:
     def compact(self: jsonl.Archive, remove: Any, migrated_lines: Any = ()) -> jsonl.Compacted:
-        sieve = jsonl.rewrite(self._waiting, self._lock, lambda _: jsonl.WithoutKeys(remove))
+        sieve = jsonl.rewrite(self._waiting, self._lock, lambda _: jsonl.WithoutKeys(remove, lambda: True))
         self._add_migrated({jsonl.parse_line(line).key: line for line in migrated_lines})
         return jsonl.Compacted(removed=sieve.removed if sieve else 0, kept=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import pytest
 from encoder_hookspecs.events import CompletedJob, GiveUp, LazyPinAttempt, LazyPinSuccess, Proof, Reason, RetryIn
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.lazy import attempt as attempting
-from encoder_pin_plugin.lazy.attempt import policy_of
+from encoder_pin_plugin.lazy.attempt import RECENT, policy_of
 from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.retry import Policy
 from encoder_pin_plugin.nodes.base import Answer, Limits, Told
 from encoder_pin_plugin.settings import load_settings
-from tests.lazy.conftest import cid_of
+from tests.lazy.conftest import cid_of, until
 from tests.lazy.trying import JOB, NOW, PIN, Try, answering, provers_end  # noqa: F401 - an autouse fixture
 
 
@@ -32,7 +32,7 @@ def test_a_pin_is_made_with_the_settings_limits_and_believed_when_it_is_seen(tmp
     assert [call for call, _ in one.node.calls] == ["pinned", "pin", "pinned"]
     assert (outcome.asked, outcome.reason) == (True, None)
     step = outcome.step
-    assert (step.pin, step.state, step.attempts, step.tries, step.took) == (PIN, State.PINNED, 2, 5, 500)
+    assert (step.pin, step.state, step.attempts, step.tries, step.took) == (PIN, State.PINNED, 2, 5, 1000)
     assert one.decisions.told == []
     assert outcome.before is not None
     outcome.before()
@@ -47,6 +47,55 @@ def test_what_is_pinned_already_is_not_pinned_again(tmp_path: Path) -> None:
     one.node.pins[JOB.cid] = "theirs"
     assert one.run().step.state is State.PINNED
     assert one.node.count("pin") == 0
+
+
+def waits_for_a_slot(one: Try, meanwhile: Callable[[], object]) -> None:
+    """An attempt has asked, and gets its slot when something else has happened."""
+    one.attempts._slots = _Slot(meanwhile)
+    one.attempts.run(PIN)
+
+
+class _Slot:
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = meanwhile
+
+    def __enter__(self) -> None:
+        self._meanwhile()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_stopped_worker_begins_no_pin(tmp_path: Path) -> None:
+    """Its successor may have pinned and proved it meanwhile, and a second pin can undo that."""
+    one = Try(tmp_path)
+    waits_for_a_slot(one, one.attempts.close)
+    assert [call for call, _ in one.node.calls] == ["pinned"]
+    assert one.posted == []
+
+
+@pytest.mark.parametrize(("looks", "asked"), [(19, 1), (20, 2)])
+def test_who_has_waited_long_for_a_slot_asks_again(tmp_path: Path, looks: int, asked: int) -> None:
+    assert RECENT == 10.0
+    one = Try(tmp_path)
+    clock = one.attempts._clock
+    waits_for_a_slot(one, lambda: [clock.steady() for _ in range(looks)])
+    until(lambda: one.posted)
+    assert [call for call, _ in one.node.calls] == ["pinned"] * asked + ["pin", "pinned"]
+
+
+def test_what_somebody_else_has_pinned_meanwhile_is_not_pinned_again(tmp_path: Path) -> None:
+    one = Try(tmp_path)
+
+    def meanwhile() -> None:
+        one.node.pins[JOB.cid] = "theirs"
+        for _ in range(20):
+            one.attempts._clock.steady()
+
+    waits_for_a_slot(one, meanwhile)
+    until(lambda: one.posted)
+    assert one.node.count("pin") == 0
+    assert one.posted[0].step.state is State.PINNED
 
 
 def test_a_failed_pin_is_decided_on_with_all_that_is_known(tmp_path: Path) -> None:

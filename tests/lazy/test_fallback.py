@@ -113,8 +113,17 @@ def test_a_node_elsewhere_is_asked_again_before_the_job_ends(
 ) -> None:
     one = Try(tmp_path, settle=600)
     step = one.run(replace(PIN, whole_at=None if whole_for is None else NOW - whole_for))
-    assert (step.state, step.delay, step.whole) == (State.FALLING_BACK if left else State.ARCHIVED, left, bool(left))
+    assert (step.state, step.delay) == (State.FALLING_BACK if left else State.ARCHIVED, left)
+    assert step.whole_for == (600_000 - left if left else None)
     assert log[0].endswith(f"; asked again in {left / 1000:.0f} s\n" if left else "in the archive\n")
+
+
+def test_a_node_elsewhere_that_had_to_pin_it_again_has_all_its_time_again(tmp_path: Path) -> None:
+    """That machine lost its power, and the pin that was seen ten minutes ago."""
+    one = Try(tmp_path, settle=600)
+    one.site.pin = replace(one.site.pin, made=True)
+    step = one.run(replace(PIN, whole_at=NOW - 700_000))
+    assert (step.state, step.delay, step.whole_for) == (State.FALLING_BACK, 600_000, 0)
 
 
 @pytest.mark.parametrize(("failed", "delay"), [(0, 60), (1, 300), (2, 900), (3, 900), (50, 900)])

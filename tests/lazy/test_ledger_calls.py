@@ -294,7 +294,7 @@ def test_a_step_of_the_clock_moves_every_time_of_an_open_job(ledger: Ledger) -> 
     ledger.released(dict.fromkeys(keys.values(), False), NOW, again=0)
     add(ledger, "open")
     (pin,) = claim(ledger)
-    ledger.commit([Step(pin=pin, state=State.PENDING, attempts=0, tries=1, took=7, whole=True)], NOW)
+    ledger.commit([Step(pin=pin, state=State.PENDING, attempts=0, tries=1, took=7, whole_for=0)], NOW)
     claim(ledger)
     assert shift(ledger, 1000, "boot") == 0
     assert shift(ledger, 1000 + TOLERANCE, "boot") == 0

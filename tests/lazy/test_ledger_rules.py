@@ -37,7 +37,7 @@ def tried(ledger: Ledger, state: State) -> None:
     ledger.set_hold({pin.key: "ours"}, NOW)
     step = Step(
         pin=pin, state=state, attempts=2, tries=3, fallbacks=4, delay=7, took=5, reason=Reason.TIMEOUT,
-        error="no answer", whole=True,
+        error="no answer", whole_for=0,
     )  # fmt: skip
     ledger.commit([step], NOW)
 

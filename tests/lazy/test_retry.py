@@ -71,6 +71,10 @@ def test_whatever_a_plugin_wishes_stays_within_bounds(seconds: float) -> None:
     assert 1 <= clamp(seconds, Policy()) <= 3600
 
 
+def test_a_wish_that_no_float_can_hold_is_within_bounds_too() -> None:
+    assert (clamp(10**400, Policy()), clamp(-(10**400), Policy())) == (3600, 1)
+
+
 @pytest.mark.parametrize("nonsense", ["soon", None, [], math.nan])
 def test_a_wish_that_is_no_number_is_the_longest_wait(nonsense: object) -> None:
     assert clamp(nonsense, Policy()) == 3600

@@ -84,12 +84,14 @@ def test_a_damaged_copy_in_the_ledger_is_taken_from_the_file_again(waiting: Benc
     assert _walk(waiting) == 0
 
 
-def test_two_damaged_copies_are_an_alarm(waiting: Bench, said: list[str]) -> None:
+def test_two_damaged_copies_are_made_anew_from_the_row(waiting: Bench, said: list[str]) -> None:
     with closing(sqlite3.connect(waiting.settings.data_dir / LEDGER_NAME)) as db, db:
         db.execute("UPDATE submission SET body = x'00'")
-    waiting.spool.opened()[0].write_bytes(b"")
-    assert _walk(waiting) == 2
+    path = waiting.spool.opened()[0]
+    path.write_bytes(b"")
+    assert _walk(waiting) == 3
     assert any("both copies" in line for line in said)
+    assert waiting.spool.read(path).name == path.name
 
 
 @pytest.mark.parametrize(

@@ -64,14 +64,14 @@ def test_every_part_of_a_step_is_written(ledger: Ledger) -> None:
     assert (pin.owner, pin.epoch, pin.turn_at) == ("w1", 1, NOW)
     step = Step(
         pin=pin, state=State.FALLING_BACK, delay=1, attempts=2, tries=3, fallbacks=4, took=5,
-        reason=Reason.TIMEOUT, error="no answer", line=b"line\n", whole=True,
+        reason=Reason.TIMEOUT, error="no answer", line=b"line\n", whole_for=3,
     )  # fmt: skip
     assert ledger.commit([step], NOW) == [step]
     (after,) = ledger.select()
     assert after == LazyPin(
         key=pin.key, job=JOB, state=State.FALLING_BACK, waiting_since=to_ms(COMPLETED), next_at=NOW + 1, attempts=2,
         tries=3, fallbacks=4, first_tried_at=NOW - 5, reason=Reason.TIMEOUT, error="no answer", line=b"line\n",
-        whole_at=NOW, epoch=1,
+        whole_at=NOW - 3, epoch=1,
     )  # fmt: skip
 
 
@@ -85,21 +85,15 @@ def test_a_final_state_closes_a_job_and_no_other_does(ledger: Ledger, state: Sta
 
 
 def test_the_first_moments_stay(ledger: Ledger) -> None:
-    for now, whole in ((NOW, True), (NOW + 10, True)):
+    for now in (NOW, NOW + 10):
         (pin,) = ledger.claim("w1", State.PENDING, now, limit=9, lease=1000)
-        ledger.commit([Step(pin=pin, state=State.PENDING, attempts=0, tries=1, took=3, whole=whole)], now)
+        step = Step(pin=pin, state=State.PENDING, attempts=0, tries=1, took=3, whole_for=now - NOW)
+        ledger.commit([step], now)
         after = ledger.select()[0]
         assert (after.first_tried_at, after.whole_at) == (NOW - 3, NOW)
     ledger.commit([Step(pin=claimed_at(ledger, NOW + 20), state=State.PENDING, attempts=0, tries=1)], NOW - 50)
     after = ledger.select()[0]
     assert (after.first_tried_at, after.whole_at) == (NOW - 3, None)
-
-
-def test_a_moment_that_a_clock_has_overtaken_backwards_is_now(ledger: Ledger) -> None:
-    for now in (NOW, NOW - 50):
-        step = Step(pin=claimed_at(ledger, NOW + 20), state=State.PENDING, attempts=0, tries=1, whole=True)
-        ledger.commit([step], now)
-    assert ledger.select()[0].whole_at == NOW - 50
 
 
 def claimed_at(ledger: Ledger, now: int) -> LazyPin:

@@ -11,7 +11,7 @@ from encoder_pin_plugin.clock import EvenClock
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.mark import Mark
 from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.lazy.timeline import mind_the_clock, shift
+from encoder_pin_plugin.lazy.timeline import TOLERANCE, clamp, mind_the_clock, shift
 from tests.lazy.booking import add, claim, column, end
 from tests.lazy.conftest import NOW, StandingClock
 
@@ -52,13 +52,28 @@ def test_a_step_that_another_worker_has_just_followed_is_not_followed_again(
     assert column(ledger, "a", "next_at") == NOW
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.FALLING_BACK])
+def test_no_job_waits_since_a_time_to_come(ledger: Ledger, state: State) -> None:
+    """A boot with its clock behind, set right later, moves a job's times into the future: it would never grow old."""
+    for name, ahead in (("a little", TOLERANCE), ("far", TOLERANCE + 1)):
+        add(ledger, name)
+        end(ledger, name, state)
+        with ledger.transaction() as db:
+            db.execute("UPDATE job SET waiting_since=? WHERE job_id=?", (NOW + ahead, name))
+    assert clamp(ledger, NOW, 1000) == 1
+    assert column(ledger, "a little", "waiting_since") == NOW + TOLERANCE
+    assert column(ledger, "far", "waiting_since") == NOW
+
+
 def test_a_step_is_followed_told_and_what_was_parked_is_made_due(ledger: Ledger, log: list[str]) -> None:
     add(ledger, "soon", "parked")
     end(ledger, "soon", State.PENDING, delay=900)
     end(ledger, "parked", State.PENDING, delay=1001)
     clock = EvenClock(StandingClock())
     mind_the_clock(ledger, clock, 1000)
-    assert log == ["WARNING jobs that were due later than LAZY_PIN_MAX_BACKOFF are tried now\n"]
+    assert log == [
+        "WARNING times that lay ahead, of a boot with a wrong clock, are put right: those jobs are due now\n"
+    ]
     assert [column(ledger, name, "next_at") for name in ("soon", "parked")] == [NOW + 900, NOW]
     log.clear()
     mind_the_clock(ledger, clock, 1000)

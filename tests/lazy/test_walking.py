@@ -13,7 +13,7 @@ import pytest
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.alarms import Alarms
 from encoder_pin_plugin.errors import StorageError
-from encoder_pin_plugin.lazy.jobfile import Submission, new_submission
+from encoder_pin_plugin.lazy.jobfile import Submission, new_submission, read_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.rounds import Rounds
@@ -137,34 +137,53 @@ def test_a_ledgers_copy_that_is_no_job_is_taken_from_the_file(walking: Walking) 
     assert walking.copies(a) == (a.body, a.body)
 
 
-def test_two_damaged_copies_stay_as_they_are_and_are_an_alarm(walking: Walking, log: list[str]) -> None:
+@pytest.mark.parametrize(("damage", "why"), [(b"", "it is empty"), (None, "it is gone")])
+def test_two_damaged_copies_are_made_anew_from_the_jobs_row(
+    walking: Walking, log: list[str], damage: bytes | None, why: str
+) -> None:
+    (a,) = walking.take_in("a")
+    walking.ledger.correct(a.nonce, b"\0")
+    walking.file(a).unlink() if damage is None else walking.file(a).write_bytes(damage)
+    assert [walking.walk(), walking.walk()] == [1, 0]
+    in_file, in_ledger = walking.copies(a)
+    assert in_file == in_ledger
+    found = read_submission(a.name, in_file)
+    assert (found.key, found.nonce, found.job) == (a.key, a.nonce, read_submission(a.name, a.body).job)
+    assert log[0].startswith(f"ERROR both copies of the job file {a.name} were damaged ({why}")
+    assert len(log) == 1
+
+
+def test_a_row_that_is_damaged_as_well_is_damage_to_the_ledger(walking: Walking) -> None:
     (a,) = walking.take_in("a")
     walking.ledger.correct(a.nonce, b"\0")
     walking.file(a).write_bytes(b"")
-    assert [walking.walk(), walking.walk()] == [0, 0]
-    assert walking.copies(a) == (b"", b"\0")
-    assert walking.alarms.lasting() == [f"damaged {a.name}"]
-    assert len(log) == 1, "it lasts"
-    assert f"both copies of the job file {a.name} are damaged (it is empty" in log[0]
+    with walking.ledger.transaction() as db:
+        db.execute("UPDATE job SET job_id='another'")
+    with pytest.raises(sqlite3.DatabaseError, match="is not what was written"):
+        walking.walk()
 
 
-def test_a_file_that_is_gone_while_the_ledgers_copy_is_damaged_is_an_alarm_until_the_job_is_finished(
-    walking: Walking, log: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", [b"", None])
+def test_a_job_that_has_no_row_either_is_an_alarm_while_it_is_open(
+    walking: Walking, log: list[str], monkeypatch: pytest.MonkeyPatch, damage: bytes | None
 ) -> None:
     a, b = walking.take_in("a", "b")
     walking.ledger.correct(a.nonce, b"\0")
-    walking.file(a).unlink()
+    walking.file(a).unlink() if damage is None else walking.file(a).write_bytes(damage)
     checks: list[bool] = []
     monkeypatch.setattr(walking.ledger, "check", lambda whole: checks.append(whole))
-    assert [walking.walk(), walking.walk()] == [0, 0]
-    assert names_in(walking.spool.open) == [b.name]
+    with monkeypatch.context() as patched:
+        patched.setattr(walking.ledger, "select", lambda *_: [])
+        assert [walking.walk(), walking.walk()] == [0, 0]
+    assert names_in(walking.spool.open) == sorted([b.name] if damage is None else [a.name, b.name])
     assert walking.alarms.lasting() == [f"damaged {a.name}"]
-    assert f"both copies of the job file {a.name} are damaged (it is gone)" in log[0]
-    assert checks == [True]
+    assert f"both copies of the job file {a.name} are damaged (it is " in log[0]
+    assert "and the ledger has no row of its job" in log[0]
+    assert checks == ([True] if damage is None else [])
     end(walking.ledger, "a", State.PINNED)
     walking.walk()
     assert walking.alarms.lasting() == []
-    assert log[1:] == [f"INFO the job of the damaged file {a.name} is finished\n"]
+    assert log[1:] == [f"INFO the ledger has no open job any more for the damaged file {a.name}\n"]
 
 
 def test_a_file_is_not_written_again_under_the_damaged_key_of_its_row(walking: Walking) -> None:
