@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import ARCHIVE_NAME, MIGRATED_NAME
 from encoder_pin_plugin.operate.output import count, one_line, say
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def _show_faults(found: Checked) -> None:
 
 
 def _show_variants(found: Checked) -> None:
+    from encoder_pin_plugin.archive.files import MIGRATED_NAME
+
     pairs = _pairs(found.variant_lines, found.variants, "after")
     if found.path.name == MIGRATED_NAME:
         meaning = "the last line of each counts"
@@ -90,6 +91,8 @@ def show_stranded(repaired: Sequence[Repaired], found_again: Container[str]) -> 
         found_again: CIDs of lines that were written again since.
     """
     import shlex
+
+    from encoder_pin_plugin.archive.files import ARCHIVE_NAME
 
     left = [(cid, job_id) for done in repaired for cid, job_id in done.stranded if cid not in found_again]
     if not left:
