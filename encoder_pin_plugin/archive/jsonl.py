@@ -213,6 +213,7 @@ class Archive:
         self._heal()
         with storage_errors("tidy", self.path.parent):
             sweep(self.path)
+            sweep(self.migrated_path)
         version = self._migrated.version()
         return self._leave(self._waiting.keys_also_in(self._migrated), version)
 
