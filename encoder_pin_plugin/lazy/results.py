@@ -100,8 +100,9 @@ class Results:
         if not self._breaker.is_open:
             self._alarms.end("supernode", "the supernode answers again")
         elif outcome.reason is not None:
+            wait = max(0.0, (self._breaker.opens_at() or 0.0) - self._clock.steady())
             text = f"the supernode is taken to be down ({outcome.reason}): {outcome.step.error}"
-            self._alarms.begin("supernode", text)
+            self._alarms.begin("supernode", f"{text}; one job tries it again in {wait:.0f} s, the others wait")
 
     def _is_exhausted(self, step: Step) -> bool:
         """Whether a job has failed its fallback, or has used up its attempts and may not fall back."""

@@ -82,6 +82,8 @@ def _retry_now(data_dir: Path, rows: list[JobRow]) -> None:
             raise Failure(f"job {row.job_id} was finished just now")
     before = f", {duration(row.next_at / 1000 - time.time())} before its turn" if _waits(row) and row.next_at else ""
     say(f"job {row.job_id} is in flight already" if row.in_flight else f"job {row.job_id} is due now{before}")
+    if not row.in_flight:
+        say("a worker that takes the supernode to be down tries one job at a time, at most ten minutes apart")
 
 
 def _waits(row: JobRow) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from encoder_pin_plugin.archive import index
-from encoder_pin_plugin.archive.index import KeyIndex
+from encoder_pin_plugin.archive.index import KeyIndex, common
 from tests.archive.lines import record
 
 
@@ -32,6 +33,12 @@ def count(keys: KeyIndex, descriptor: int) -> int:
 def append(path: Path, *numbers: int) -> None:
     with path.open("ab") as file:
         file.write(b"".join(record(number).line() for number in numbers))
+
+
+def test_a_key_beyond_all_others_stands_in_no_other_file() -> None:
+    low, high = 1 << 60, 2 << 60
+    assert list(common([array("Q", [high | 5])], [array("Q", [low | 7])])) == []
+    assert list(common([array("Q", [low | 5, high | 6])], [array("Q", [high | 7])])) == [6]
 
 
 @pytest.mark.parametrize("steps", [[3000], [1, 7, 8, 9, 1000, 975, 1000], [1000] * 3, [999, *[1] * 20]], ids=str)

@@ -135,6 +135,17 @@ def test_each_stage_has_its_own_threads_and_groups() -> None:
         assert len(sizes) < 60
 
 
+def test_stages_have_as_many_threads_as_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that clean at once would rewrite the archive against each other."""
+    works: dict[str, int] = {}
+    stage = migrate.Stage
+    monkeypatch.setattr(
+        migrate, "Stage", lambda work, inbox: (works.update({work.name: work.at_once}), stage(work, inbox))[1]
+    )
+    Target().migration(concurrency=5).run(items("a"))
+    assert works == {"ask": 2, "pin": 5, "prove": 2, "clean": 1}
+
+
 @pytest.mark.parametrize(("concurrency", "at_once", "most"), [(3, 1024, 3), (16, 2, 2)])
 def test_no_more_is_carried_at_once_than_is_wanted_and_worth_it(concurrency: int, at_once: int, most: int) -> None:
     target = Target()

@@ -143,6 +143,13 @@ def test_there_are_as_many_threads_as_groups_and_they_have_a_name(bench: Bench) 
     assert bench.stage._threads._max_workers == 2
 
 
+def test_closing_waits_for_what_is_in_flight_and_ends_the_threads(bench: Bench) -> None:
+    bench.add("abc")
+    bench.start()
+    bench.close()
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("encoder-pin-try")] == []
+
+
 def test_failures_are_counted_by_their_word() -> None:
     tally, item = Tally(total=9), Item(cid="a", node_id="n")
     for reason, word in ((Reason.STALLED, "stalled"), ("busy", "busy"), (None, "node_error")):

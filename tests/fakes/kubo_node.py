@@ -157,10 +157,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         call = self._read_call()
-        self.server.node.calls.append(call)
+        lie = self.server.node.next_lie(call.command)
+        self.server.node.calls.append(call)  # who sees it here knows that its lie was chosen
         talk = self._talk(call)
         try:
-            if lie := self.server.node.next_lie(call.command):
+            if lie:
                 lie.tell(talk)
             else:
                 self._honestly(talk)

@@ -111,7 +111,7 @@ class TestPinning:
     def test_a_peer_at_work_is_given_the_whole_time_and_no_more(self, peer: FakeClusterPeer, node: ClusterNode) -> None:
         peer.becomes("pinning")
         started = time.monotonic()
-        assert failure(node.pin, CID, limits=Limits(stall=0.3, total=1.5)).reason is Reason.TIMEOUT
+        assert failure(node.pin, CID, limits=Limits(stall=1.0, total=1.5)).reason is Reason.TIMEOUT
         assert time.monotonic() - started > 1.4
 
     def test_goes_on_when_one_question_fails(self, peer: FakeClusterPeer, node: ClusterNode) -> None:

@@ -87,6 +87,7 @@ def test_retry_makes_an_open_job_due_now(desk: Desk, how: str) -> None:
     result = desk.run("retry", row[how] if how != "key" else row["key"][:8])
     assert result.exit_code == 0, result.output
     assert "job-1 is due now" in result.stdout
+    assert "tries one job at a time" in result.stdout
     assert desk.json("jobs")["jobs"][0]["next_at"] <= now()
 
 
