@@ -8,9 +8,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import open_to_read
-from encoder_pin_plugin.archive.index import KeyIndex
+from encoder_pin_plugin.archive.files import MIGRATED_NAME, open_to_read
 from encoder_pin_plugin.archive.reading import entries_in, read_blocks
+from encoder_pin_plugin.archive.repeats import line_numbers, repeats
 from encoder_pin_plugin.archive.totals import plain_sizes
 from encoder_pin_plugin.durable import storage_errors
 
@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from encoder_pin_plugin.archive.reading import Block, Entry
+    from encoder_pin_plugin.archive.repeats import Repeat
 
 _TOLD = 100
 """Bad lines that are told one by one: a file that is none of ours could have millions."""
+
+_REPEATS_TOLD = 10
+
+Pair = tuple[int, int]
+"""The number of a line, and that of the first one with its key."""
 
 _GOOD_TIME = re.compile(rb'"local_pin_timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"')
 
@@ -35,7 +41,11 @@ class Checked:
         records: those that hold a record.
         odd: records of which something had to be normalised.
         faults: number and fault of the first bad lines, at most 100.
-        doubles: lines whose key stood before.
+        doubles: lines that stand before, byte for byte, and that a repair drops; none of what was migrated, where the
+            last line of a key decides and all stay.
+        double_lines: the numbers of the first of them, at most 10, each with that of the line that stood before.
+        variants: other lines whose key stood before and was not withdrawn since. They stay, and there is nothing to do.
+        variant_lines: likewise.
         torn: bytes after the last newline: an append under way, or a torn one that the next append heals.
         warnings: what is wrong with the file itself, in words.
     """
@@ -46,6 +56,9 @@ class Checked:
     odd: int
     faults: tuple[tuple[int, str], ...]
     doubles: int
+    double_lines: tuple[Pair, ...]
+    variants: int
+    variant_lines: tuple[Pair, ...]
     torn: int
     warnings: tuple[str, ...]
 
@@ -55,9 +68,14 @@ class Checked:
         return self.lines - self.records
 
     @property
+    def repairable(self) -> bool:
+        """Whether a repair has something to do."""
+        return bool(self.invalid or self.doubles or self.torn)
+
+    @property
     def good(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.invalid or self.doubles or self.torn or self.warnings)
+        return not (self.repairable or self.warnings)
 
 
 def check(path: Path) -> Checked:
@@ -68,6 +86,7 @@ def check(path: Path) -> Checked:
         try:
             with storage_errors("read", path):
                 _look(descriptor, found)
+                _look_for_repeats(descriptor, found, all_stay=path.name == MIGRATED_NAME)
                 found.warnings = _warnings(os.fstat(descriptor), path)
         finally:
             os.close(descriptor)
@@ -77,20 +96,40 @@ def check(path: Path) -> Checked:
         records=found.records,
         odd=found.odd,
         faults=tuple(found.faults),
-        doubles=found.doubles,
+        doubles=found.doubles.count,
+        double_lines=found.doubles.numbers,
+        variants=found.variants.count,
+        variant_lines=found.variants.numbers,
         torn=found.torn,
         warnings=tuple(found.warnings),
     )
+
+
+class _Repeats:
+    """How many there are, and the first of them in the order of the file."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[Repeat] = []
+        self.numbers: tuple[Pair, ...] = ()
+
+    def add(self, repeat: Repeat) -> None:
+        self.count += 1
+        self.first = sorted((*self.first, repeat))[:_REPEATS_TOLD]
+
+    def find_numbers(self, descriptor: int) -> None:
+        numbers = line_numbers(descriptor, {offset for it in self.first for offset in (it.first, it.later)})
+        self.numbers = tuple((numbers[it.later], numbers[it.first]) for it in self.first)
 
 
 class _Found:
     lines = 0
     records = 0
     odd = 0
-    doubles = 0
     torn = 0
 
     def __init__(self) -> None:
+        self.doubles, self.variants = _Repeats(), _Repeats()
         self.faults: list[tuple[int, str]] = []
         self.warnings: list[str] = []
 
@@ -109,7 +148,13 @@ def _look(descriptor: int, found: _Found) -> None:
         _look_at(block, found)
         end = block.end
     found.torn = os.fstat(descriptor).st_size - end
-    found.doubles = sum(1 for _ in KeyIndex().doubles(descriptor))
+
+
+def _look_for_repeats(descriptor: int, found: _Found, *, all_stay: bool) -> None:
+    for repeat in repeats(descriptor):
+        (found.doubles if repeat.exact and not all_stay else found.variants).add(repeat)
+    for kind in (found.doubles, found.variants):
+        kind.find_numbers(descriptor)
 
 
 def _look_at(block: Block, found: _Found) -> None:

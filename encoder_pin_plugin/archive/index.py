@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.archive.files import Identity, identity
 from encoder_pin_plugin.archive.reading import Block, read_blocks
-from encoder_pin_plugin.archive.record import MAX_LINE, ArchiveRecord, InvalidLine, Key, parse_line
+from encoder_pin_plugin.archive.record import MAX_LINE, WITHDRAWN, ArchiveRecord, InvalidLine, Key, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,12 +65,17 @@ class KeyIndex:
         return found
 
     def doubles(self, descriptor: int) -> Iterator[tuple[int, int]]:
-        """For every line whose key stood before, the offsets of the first line and of this one. Raises OSError."""
+        """For every line whose key stood before, and was not withdrawn since, the offsets of the first line and of
+        this one. Raises OSError."""
         for offsets in _groups(self.entries(descriptor)):
             first: dict[Key, int] = {}
             for offset in offsets:
                 record = record_at(descriptor, offset)
-                if record is not None and first.setdefault(record.key, offset) != offset:
+                if record is None:
+                    continue
+                if WITHDRAWN in record.extra:
+                    first.pop(record.key, None)
+                elif first.setdefault(record.key, offset) != offset:
                     yield first[record.key], offset
 
     def entries(self, descriptor: int) -> list[array[int]]:

@@ -27,6 +27,7 @@ from encoder_pin_plugin.archive.reading import Entry, read_entries
 from encoder_pin_plugin.archive.record import WITHDRAWN, ArchiveRecord, Key, parse_line, utc_text
 from encoder_pin_plugin.archive.rewriting import rewrite, sweep
 from encoder_pin_plugin.archive.sieves import Leaving, WithoutFaults, WithoutKeys
+from encoder_pin_plugin.archive.stranded import Stranded, stranded
 from encoder_pin_plugin.archive.totals import Total, total_of
 from encoder_pin_plugin.durable import storage_errors
 from encoder_pin_plugin.errors import ArchiveError
@@ -40,16 +41,20 @@ if TYPE_CHECKING:
 
 QUARANTINE_NAME = "quarantine"
 
+_NAMED = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Repaired:
-    """What a repair did: lines kept, moved to `quarantine_file`, dropped as exact doubles, and the torn tail."""
+    """What a repair did: lines kept, moved to `quarantine_file`, dropped as exact doubles, and the torn tail; and what
+    of that was set aside although no other line has its CID."""
 
     kept: int
     quarantined: int
     doubles: int
     quarantine_file: Path | None
     healed: Healed | None
+    stranded: tuple[Stranded, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,18 +151,24 @@ class Archive:
         """Whether the archive is in order; changes nothing. Raises `StorageError`, `ArchiveError`."""
         return check(self.path)
 
-    def repair(self) -> Repaired:
-        """Move what is no record to the quarantine, remove exact doubles, keep every other line byte for byte.
+    def repair(self, *, migrated: bool = False) -> Repaired:
+        """Move what is no record to the quarantine, remove exact doubles, keep every other line byte for byte; of what
+        was migrated, where the last line of a key decides, doubles stay too.
         Raises `LockBusy`, `StorageError`, `ArchiveError`; each file is then as it was."""
         self._renew_after_fork()
         healed = self._heal()
-        sieve = rewrite(self._waiting, self._lock, lambda descriptor: WithoutFaults(descriptor, self.quarantine))
+        file = self._migrated if migrated else self._waiting
+        sieve = rewrite(file, self._lock, lambda it: WithoutFaults(it, self.quarantine, doubles=not migrated))
+        aside = [it for it in (sieve and sieve.quarantined, healed and healed.quarantined) if it]
+        left = stranded(aside, (self.path, self.migrated_path))
+        _log_stranded(left, aside)
         return Repaired(
             kept=sieve.kept if sieve else 0,
             quarantined=sieve.faults if sieve else 0,
             doubles=sieve.doubles if sieve else 0,
             quarantine_file=sieve.quarantined if sieve else None,
             healed=healed,
+            stranded=left,
         )
 
     def compact(self, remove: Collection[Key], migrated_lines: Sequence[bytes] = ()) -> Compacted:
@@ -202,6 +213,7 @@ class Archive:
         self._heal()
         with storage_errors("tidy", self.path.parent):
             sweep(self.path)
+            sweep(self.migrated_path)
         version = self._migrated.version()
         return self._leave(self._waiting.keys_also_in(self._migrated), version)
 
@@ -263,6 +275,14 @@ def _readable(record: ArchiveRecord) -> bytes:
     if parse_line(line) != record:
         raise ArchiveError(f"the record of {record.hash} would not be read back as it is: {line[:300]!a}")
     return line
+
+
+def _log_stranded(left: Sequence[Stranded], aside: Sequence[Path]) -> None:
+    if left:
+        cids = ", ".join(f"{cid} of job {job_id!a}" for cid, job_id in left[:_NAMED])
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        where = " and ".join(map(str, aside))
+        logger.warning("{}", f"set aside in {where}, and in no other line, so that nothing migrates it: {cids}{more}")
 
 
 def _log_append(record: ArchiveRecord, path: Path, *, new: bool) -> None:

@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.archive.healing import quarantine_file
-from encoder_pin_plugin.archive.index import KeyIndex, prefix_of, prefixes_in
-from encoder_pin_plugin.archive.reading import find_newline, lines_of
+from encoder_pin_plugin.archive.index import prefix_of, prefixes_in
+from encoder_pin_plugin.archive.reading import lines_of
 from encoder_pin_plugin.archive.record import InvalidLine, parse_line
+from encoder_pin_plugin.archive.repeats import exact_doubles
 from encoder_pin_plugin.archive.totals import plain_sizes
 
 if TYPE_CHECKING:
@@ -82,13 +83,14 @@ class WithoutKeys:
 
 
 class WithoutFaults:
-    """Keeps every record once, and moves what is no record to a new file in `quarantine`.
+    """Keeps every record, exact `doubles` once where that is wanted, and moves what is no record to a new file in
+    `quarantine`.
 
     `kept`, `doubles`, and `faults` (as many as there were bad lines) count lines; `quarantined` is the new file.
     """
 
-    def __init__(self, descriptor: int, quarantine: Path) -> None:
-        self._doubles = set(_exact_doubles(descriptor))
+    def __init__(self, descriptor: int, quarantine: Path, *, doubles: bool = True) -> None:
+        self._doubles = exact_doubles(descriptor) if doubles else set()
         self._ranges: list[tuple[int, int]] = []
         self._quarantine = quarantine
         self.kept = 0
@@ -130,17 +132,6 @@ class WithoutFaults:
             return True
         self._ranges.append((offset, offset + len(line)))
         return False
-
-
-def _exact_doubles(descriptor: int) -> Iterator[int]:
-    """The offsets of lines that stand before, byte for byte."""
-    for first, later in KeyIndex().doubles(descriptor):
-        if _line_at(descriptor, first) == _line_at(descriptor, later):
-            yield later
-
-
-def _line_at(descriptor: int, offset: int) -> bytes:
-    return b"".join(_pieces(descriptor, offset, find_newline(descriptor, offset)))
 
 
 def _has_key(line: bytes, key: Key) -> bool:

@@ -36,7 +36,8 @@ class Tally:
     """Counts of one migration, all of CIDs unless they say otherwise.
 
     Args:
-        total, lines, mb: what waits: CIDs, lines, MB.
+        total, lines, mb: what is to be migrated: CIDs, lines, MB.
+        left: what waits besides, and was left out because only so many were wanted.
         there: found on the target before anything was pinned.
         pinned: pinned by this run.
         proofs: proved, each with its strongest proof.
@@ -53,6 +54,7 @@ class Tally:
     total: int = 0
     lines: int = 0
     mb: float = 0.0
+    left: int = 0
     there: int = 0
     pinned: int = 0
     pinned_mb: float = 0.0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from encoder_pin_plugin.operate.archive_list import lines_of_record, list_
+from encoder_pin_plugin.operate.archive_words import show_checked, show_plan, show_repaired, show_stranded, what_to_do
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
-from encoder_pin_plugin.operate.output import busy, count, megabytes, one_line, say, say_json
+from encoder_pin_plugin.operate.output import busy, count, megabytes, say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,15 +51,16 @@ def check(operator: Operator, /, file: Path | None, as_json: bool) -> None:
     """
     with busy("reading every line …"):
         found = [_checked(path) for path in ([file] if file else _own_files(operator))]
+    elsewhere = file is not None and file.absolute().parent.resolve() != operator.data_dir().resolve()
     good = all(it.good for it in found)
     if as_json:
         say_json({"good": good, "files": [_as_dict(it) for it in found]})
     else:
         for it in found:
-            _show_checked(it)
+            show_checked(it)
+        if todo := what_to_do(found, elsewhere=elsewhere):
+            say(todo)
     if not good:
-        if not (as_json or file):
-            say("encoder-pin archive repair sets bad lines aside and drops doubled ones; nothing is destroyed")
         raise click.exceptions.Exit(1)
 
 
@@ -69,10 +71,10 @@ def check(operator: Operator, /, file: Path | None, as_json: bool) -> None:
 def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
     """Set bad lines aside, drop exact doubles.
 
-    Every good line stays byte for byte; bad ones go to quarantine/.
+    Every good line stays byte for byte; bad ones go to quarantine/. Of what was migrated, no line is a double.
 
     Lines that stand in no file here may have been collected (moved to another machine): only with --from-ledger are
-    they written again, from what the ledger remembers.
+    they written again, from what the ledger remembers. Exit code 1 where a line was set aside whose CID no other has.
 
     \b
     Examples:
@@ -81,20 +83,22 @@ def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
     """
     archive = _archive(operator)
     if dry_run:
-        lost = list(_lost(operator, archive)) if from_ledger else []
-        _show_plan(_checked(archive.path), lost, from_ledger=from_ledger)
+        for path in (archive.path, archive.migrated_path):
+            show_plan(_checked(path))
+        if from_ledger:
+            _show_lost(list(_lost(operator, archive)))
         return
     with busy("repairing …"):
-        done = archive.repair()
+        done, migrated = archive.repair(), archive.repair(migrated=True)
         lost = list(_lost(operator, archive)) if from_ledger else []  # what is set aside now stands no more
         restored = archive.restore(lost) if lost else ()
-    aside = f", set {count(done.quarantined, 'bad line')} aside in {done.quarantine_file}" if done.quarantined else ""
-    doubles = f", dropped {count(done.doubles, 'doubled line')}" if done.doubles else ""
-    say(f"{archive.path}: kept {count(done.kept, 'line')}{aside}{doubles}")
-    if done.healed is not None:
-        say(f"torn end of {count(done.healed.size, 'byte')}: {done.healed.what}")
+    show_repaired(archive.path, done)
+    if migrated.quarantined:
+        show_repaired(archive.migrated_path, migrated)
     if from_ledger:
         say(f"wrote {count(len(restored), 'line')} again that the ledger knows and no file had")
+    if show_stranded((done, migrated), {record.hash for record in restored}):
+        raise click.exceptions.Exit(1)
 
 
 @archive.command()
@@ -157,38 +161,11 @@ def _as_dict(found: Checked) -> dict[str, Any]:
     return asdict(found) | extra
 
 
-def _show_checked(found: Checked) -> None:
-    what = f"{found.path}: {count(found.lines, 'line')}, "
-    if found.good:
-        odd = f"; {count(found.odd, 'line')} with something unusual in it, read all the same" if found.odd else ""
-        say(f"{what}in order{odd}")
-        return
-    parts = {"bad": found.invalid, "doubled": found.doubles}
-    say(what + ", ".join(f"{number} {name}" for name, number in parts.items()))
-    for number, fault in found.faults:
-        say(f"  line {number}: {one_line(fault)}")
-    if found.invalid > len(found.faults):
-        say(f"  … and {found.invalid - len(found.faults)} more bad lines")
-    if found.torn:
-        say(f"  {count(found.torn, 'byte')} after the last newline: torn; the next append, or a repair, heals it")
-    for warning in found.warnings:
-        say(f"  {warning}")
-
-
-def _show_plan(found: Checked, lost: list[ArchiveRecord], *, from_ledger: bool) -> None:
-    _show_checked(found)
-    if found.good:
-        say("a repair would change nothing in it")
-    else:
-        say(
-            f"a repair would set aside {count(found.invalid, 'bad line')} and {count(found.torn, 'torn byte')}, and"
-            f" drop {count(found.doubles, 'doubled line')} where they are exact"
-        )
-    if from_ledger:
-        say(f"it would write {count(len(lost), 'line')} again from the ledger:" if lost else "no line is missing")
-        for record in lost:
-            for line in lines_of_record(record):
-                say(f"  {line}")
+def _show_lost(lost: list[ArchiveRecord]) -> None:
+    say(f"it would write {count(len(lost), 'line')} again from the ledger:" if lost else "no line is missing")
+    for record in lost:
+        for line in lines_of_record(record):
+            say(f"  {line}")
 
 
 def _lost(operator: Operator, archive: Archive) -> Iterator[ArchiveRecord]:

@@ -83,10 +83,14 @@ def list_(
 
 def lines_of_record(record: ArchiveRecord) -> Iterator[str]:
     """A line of the archive for a person, in two lines."""
+    from encoder_pin_plugin.archive.record import WITHDRAWN
+
     kind = record.type or "unknown type"
     yield f"{record.local_pin_timestamp}  {one_line(record.job_id, 80)}  {megabytes(record.size_mb)}  {kind}"
     target = record.extra.get("migrated_to")
     where = f", now on {one_line(str(target), 80)}" if target else ""
+    if WITHDRAWN in record.extra:
+        where = f"; waits again since {one_line(str(record.extra[WITHDRAWN]), 40)}"
     attempts = count(record.failed_lazy_attempts, "failed attempt")
     yield f"{'':24}  {record.hash}  on {one_line(record.node_id, 60)}, after {attempts}{where}"
 

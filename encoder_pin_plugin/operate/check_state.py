@@ -112,7 +112,8 @@ def _archive(data_dir: Path) -> Iterator[Finding]:
         text = f"{path}: {', '.join(part for part in parts if not part.startswith('0 '))}"
         if found.torn:
             text += f" {count(found.torn, 'byte')} after its last newline"
-        yield look_at(ARCHIVE, text, "encoder-pin archive check shows them, encoder-pin archive repair sets them aside")
+        todo = "encoder-pin archive check shows them, encoder-pin archive repair puts them right"
+        yield look_at(ARCHIVE, text, todo if found.repairable else "run the command that it names")
     yield from _archive_lock(data_dir, archive.path.with_name(f"{archive.path.name}.lock"))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from encoder_pin_plugin.errors import InvalidSettings
-from encoder_pin_plugin.operate.failures import Failure
+from encoder_pin_plugin.operate.failures import WRONG_USAGE, Failure
 from encoder_pin_plugin.operate.migrate_parts import Wanted, limits_of, observers, open_target, witness_of
 from encoder_pin_plugin.operate.migrate_plan import dry_run
-from encoder_pin_plugin.operate.migrating import chosen, cleaner_of, note_faults, read_waiting, run, show
-from encoder_pin_plugin.operate.output import count, say
+from encoder_pin_plugin.operate.migrating import chosen, cleaner_of, note_rest, read_waiting, run, show
+from encoder_pin_plugin.operate.output import count, one_line, say, warn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,15 +37,15 @@ def migrate_collected(operator: Operator, wanted: Wanted) -> int:
             "--clean with a FILE: nothing of the encoder is reachable here, so nothing can be unpinned. Leave it out,"
             " take FILE.migrated.json back to the encoder, and run encoder-pin clean FILE.migrated.json there"
         )
+    waiting, wanted = _read(wanted)
     settings = operator.settings()
     manager, ours = operator.plugins(settings)
-    waiting = _read(wanted)
-    items = chosen(waiting, wanted)
+    items, left = chosen(waiting, wanted)
     target = open_target(wanted, settings)
     local = ours.service.local if wanted.transfer == "push" else None
     carrier = choose(target, local, Transfer(wanted.transfer), limits_of(settings))  # type: ignore[arg-type]
     if wanted.dry_run:
-        return dry_run(carrier, items, wanted, settings.data_dir)
+        return dry_run(carrier, items, wanted, settings.data_dir, left=left)
     moments: dict[str, str] = {}
     with observers(manager, wanted.to) as tell:
 
@@ -53,19 +54,34 @@ def migrate_collected(operator: Operator, wanted: Wanted) -> int:
             tell(item, look)
 
         tally = run(carrier, witness_of(target, None, wanted, settings), None, items, wanted=wanted, told=proved)
-    note_faults(tally, waiting)
+    note_rest(tally, waiting, left)
     _write_reports(wanted, tally, moments)
     return show(tally, wanted)
 
 
-def _read(wanted: Wanted) -> Waiting:
+def _read(wanted: Wanted) -> tuple[Waiting, Wanted]:
+    """What stands in the files, and what is wanted of those that hold anything: of a fleet's archives, some may be
+    empty. Raises Failure for one that is no archive, and where all are empty."""
     from encoder_pin_plugin.archive.reading import read_entries
     from encoder_pin_plugin.archive.waiting import Waiting
 
     waiting = Waiting()
+    used: list[Path] = []
     for file in wanted.files:
+        lines, faults = waiting.lines, len(waiting.faults)
         waiting.read(read_entries(file, follow=True), file)
-    return waiting
+        if waiting.lines > lines:
+            used.append(file)
+        elif len(waiting.faults) > faults:
+            place, problem = waiting.faults[faults]
+            words = f"no line of {file} is an archive line; is it the right file? {place}: {one_line(problem)}"
+            raise Failure(words, WRONG_USAGE)
+    if not used:
+        raise Failure(f"nothing stands in {', '.join(map(str, wanted.files))}; is it the right file?", WRONG_USAGE)
+    for file in wanted.files:
+        if file not in used:
+            warn(f"nothing stands in {file}: it is left out")
+    return waiting, replace(wanted, files=tuple(used))
 
 
 def clean_report(operator: Operator, path: Path, report: MigrationReport, wanted: Wanted) -> int:
@@ -139,7 +155,8 @@ def _write_reports(wanted: Wanted, tally: Tally, moments: dict[str, str]) -> Non
             report = reports.merged(report, reports.read_report(path))
         reports.write_report(path, report)
         if not wanted.as_json:
-            say(f"{path}: {count(len(report.migrated), 'CID')} to finish with encoder-pin clean on the encoder")
+            number = count(len(report.migrated), "CID") if report.migrated else "no CID yet"
+            say(f"{path}: {number} to finish with encoder-pin clean on the encoder")
 
 
 def _line(record: ArchiveRecord, to: str, tally: Tally, moments: dict[str, str]) -> ReportLine:

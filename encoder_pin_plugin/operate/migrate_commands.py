@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,9 @@ def migrate(operator: Operator, /, **options: Any) -> None:
     from encoder_pin_plugin.operate.migrating import migrate_own
 
     wanted = Wanted(**{name: value for name, value in options.items() if value is not None})
-    own = not wanted.files or [path.resolve() for path in wanted.files] == [_archive(operator).resolve()]
-    raise click.exceptions.Exit(migrate_own(operator, wanted) if own else migrate_collected(operator, wanted))
+    if not wanted.files or [path.resolve() for path in wanted.files] == [_archive(operator).resolve()]:
+        raise click.exceptions.Exit(migrate_own(operator, replace(wanted, files=())))
+    raise click.exceptions.Exit(migrate_collected(operator, wanted))
 
 
 @click.command()

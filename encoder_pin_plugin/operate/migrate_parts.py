@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a person asked for; see the command's help."""
+    """What a person asked for; see the command's help. `files` are collected ones: none for the node's own archive."""
 
     target: NamedTarget
     files: tuple[Path, ...] = ()

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 RATE_NAME = "migration-rate.json"
 
 
-def dry_run(carrier: Carrier, items: list[Item], wanted: Wanted, data_dir: Path) -> int:
-    """Say what would be pinned, how much that is, and how long it would take; the exit code."""
+def dry_run(carrier: Carrier, items: list[Item], wanted: Wanted, data_dir: Path, *, left: int) -> int:
+    """Say what would be pinned, how much that is, and how long it would take, and that `left` more wait; the exit
+    code."""
     missing, unknown = _missing(carrier, items)
     mb = sum(item.size_mb or 0.0 for item in missing)
     there = len(items) - len(missing) - unknown
@@ -30,11 +31,14 @@ def dry_run(carrier: Carrier, items: list[Item], wanted: Wanted, data_dir: Path)
         say_json({
             "target": wanted.to, "cids": len(items), "to_pin": len(missing), "to_pin_mb": round(mb, 3),
             "already_there": there, "unknown": unknown, "transfer": carrier.transfer.value, "seconds": seconds,
+            "left_by_limit": left,
         })  # fmt: skip
         return 1 if unknown else 0
     how = "fetched by the target" if carrier.transfer.value == "pull" else "pushed from here"
     say(f"{count(len(items), 'CID waits', 'CIDs wait')}; {there:,} are on {wanted.to}")
     say(f"{count(len(missing), 'CID')} ({megabytes(mb)}) would be {how}; nothing was pinned, nothing deleted")
+    if left:
+        say(f"{count(left, 'CID')} more would be left out by --limit {wanted.limit}")
     if unknown:
         say(f"of {count(unknown, 'CID')} the target could not tell", colour="yellow")
     if seconds is None or rate is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from encoder_pin_plugin.operate.failures import Failure
@@ -17,7 +16,7 @@ from encoder_pin_plugin.operate.migrate_parts import (
 )
 from encoder_pin_plugin.operate.migrate_plan import dry_run, remember_rate
 from encoder_pin_plugin.operate.migrate_progress import Progress, Stopping, summary
-from encoder_pin_plugin.operate.migrate_words import advice, troubles_in_words
+from encoder_pin_plugin.operate.migrate_words import BAD_LINE, advice, left_in_words, troubles_in_words
 from encoder_pin_plugin.operate.output import count, say, say_json, warn
 
 if TYPE_CHECKING:
@@ -51,21 +50,21 @@ def migrate_own(operator: Operator, wanted: Wanted) -> int:
         if not wanted.dry_run:
             archive.settle()
         waiting = read_waiting(archive.entries(), archive)
-        items = chosen(waiting, wanted)
+        items, left = chosen(waiting, wanted)
         if not items:
             return _nothing(waiting, wanted, archive)
         target = open_target(wanted, settings, ours.service.local)  # type: ignore[arg-type]  # always a Kubo
         parts = _parts(ours.service, settings, wanted, target)
         if wanted.dry_run:
-            return dry_run(parts[0], items, wanted, settings.data_dir)
+            return dry_run(parts[0], items, wanted, settings.data_dir, left=left)
         carrier, witness, cleaner = parts
         if cleaner is not None:
             cleaner.expect(items, waiting.lines)
         with observers(manager, wanted.to) as told:
             tally = run(carrier, witness, cleaner, items, wanted=wanted, told=told)
-        note_faults(tally, waiting)
+        note_rest(tally, waiting, left)
         remember_rate(settings.data_dir, wanted.to, tally)
-        return show(tally, wanted)
+        return _show_own(tally, wanted)
 
 
 def _parts(
@@ -112,11 +111,12 @@ def read_waiting(entries: Iterable[Any], archive: Archive) -> Waiting:
     return waiting
 
 
-def chosen(waiting: Waiting, wanted: Wanted) -> list[Item]:
-    """The items that are wanted, in the order that is. Raises InvalidCid for an --only that is none."""
+def chosen(waiting: Waiting, wanted: Wanted) -> tuple[list[Item], int]:
+    """The items that are wanted, in the order that is, and how many more --limit leaves out.
+    Raises InvalidCid for an --only that is none."""
     from encoder_pin_plugin.nodes.cid import canonical
 
-    items: Iterable[Item] = waiting.items.values()
+    items = list(waiting.items.values())
     if wanted.only:
         only = {canonical(cid) for cid in wanted.only}
         for cid in only - waiting.items.keys():
@@ -126,7 +126,7 @@ def chosen(waiting: Waiting, wanted: Wanted) -> list[Item]:
         items = sorted(items, key=lambda item: float("inf") if item.size_mb is None else item.size_mb)
     elif wanted.order == "oldest":
         items = sorted(items, key=lambda item: item.since)
-    return list(islice(items, wanted.limit))
+    return items[: wanted.limit], max(0, len(items) - (wanted.limit or len(items)))
 
 
 def run(
@@ -143,19 +143,21 @@ def run(
             return migration.run(items)
 
 
-def note_faults(tally: Tally, waiting: Waiting) -> None:
-    """Bad lines are troubles too: they are counted, named, and left where they are."""
+def note_rest(tally: Tally, waiting: Waiting, left: int = 0) -> None:
+    """Note what was not tried: `left` CIDs beyond --limit; and bad lines, which are troubles too: they are counted,
+    named, and stay where they are."""
     from encoder_pin_plugin.archive.tally import Trouble
 
+    tally.left = left
     for place, problem in waiting.faults:
-        tally.troubles[place] = Trouble(cid=place, reason="bad line", detail=problem)
+        tally.troubles[place] = Trouble(cid=place, reason=BAD_LINE, detail=problem)
 
 
 def show(tally: Tally, wanted: Wanted) -> int:
     """Say what became of a migration; the exit code."""
     done = tally.complete and not tally.stopped
     if wanted.as_json:
-        say_json(as_document(tally, wanted.to) | {"complete": done})
+        say_json(as_document(tally, wanted) | {"complete": done})
         return 0 if done else 1
     for line in summary(tally, wanted.to):
         say(line)
@@ -164,26 +166,36 @@ def show(tally: Tally, wanted: Wanted) -> int:
             f"{count(len(tally.later), 'CID waits', 'CIDs wait')} for a second look, ten minutes after the first: run"
             " this again then, or with --wait"
         )
-    for line in troubles_in_words(tally):
+    for line in troubles_in_words(tally, wanted.files):
         say(line, colour="red")
     if tally.gave_up:
         say(f"gave up on the target: {tally.gave_up}", colour="red")
     if tally.untried:
         say(f"{count(tally.untried, 'CID was', 'CIDs were')} not tried; run this again to go on")
+    if tally.left:
+        say(left_in_words(tally.left, wanted))
     return 0 if done else 1
 
 
-def as_document(tally: Tally, to: str) -> dict[str, Any]:
+def _show_own(tally: Tally, wanted: Wanted) -> int:
+    code = show(tally, wanted)
+    if tally.proofs and not (wanted.clean or wanted.as_json):
+        say("nothing was removed here: run this again with --clean, and the local pins of what is proved go")
+    return code
+
+
+def as_document(tally: Tally, wanted: Wanted) -> dict[str, Any]:
     """A migration's outcome for programs."""
+    failed = [asdict(trouble) | {"advice": advice(trouble.reason, wanted.files)} for trouble in tally.troubles.values()]
     return {
-        "target": to,
+        "target": wanted.to,
         "cids": tally.total, "lines": tally.lines, "mb": round(tally.mb, 3),
         "already_there": tally.there, "pinned": tally.pinned, "proved": len(tally.proofs),
         "proved_mb": round(tally.proved_mb, 3),
         "cleaned_lines": tally.cleaned_lines, "local_pins_removed": tally.released, "local_pins_kept": tally.kept,
         "second_look_later": sorted(tally.later), "not_tried": tally.untried,
         "seconds": round(tally.seconds, 3), "cids_per_second": round(tally.rate, 3),
-        "failed": [asdict(trouble) | {"advice": advice(trouble.reason)} for trouble in tally.troubles.values()],
+        "failed": failed, "left_by_limit": tally.left,
         "stopped": tally.stopped, "gave_up": tally.gave_up,
     }  # fmt: skip
 
@@ -192,7 +204,7 @@ def _nothing(waiting: Waiting, wanted: Wanted, archive: Archive) -> int:
     from encoder_pin_plugin.archive.tally import Tally
 
     tally = Tally()
-    note_faults(tally, waiting)
+    note_rest(tally, waiting)
     if wanted.as_json or waiting.faults:
         return show(tally, wanted)
     say(f"nothing waits in {archive.path}" if not waiting.items else "nothing that was asked for waits")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.archive.repeats import not_standing
 from encoder_pin_plugin.archive.totals import total_of
 from encoder_pin_plugin.errors import EncoderPinError
 from encoder_pin_plugin.lazy.presence import live_workers
@@ -37,7 +38,8 @@ FALLBACK_AFTER = 7200.0
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveReport:
-    """The archive in numbers; `missing_lines` are those that the ledger knows and neither file has."""
+    """The archive in numbers; `migrated_lines` are those that were not withdrawn since, `missing_lines` those that the
+    ledger knows and neither file has."""
 
     path: str
     lines: int
@@ -143,7 +145,7 @@ def _archive(archive: Archive, trouble: _Trouble, data_dir: Path, *, known: bool
         size_mb=round(waiting.size_mb, 3),
         lines_without_size=waiting.unknown_sizes,
         bad_lines=waiting.invalid,
-        migrated_lines=migrated.records,
+        migrated_lines=migrated.records - not_standing(archive.migrated_path),
         missing_lines=missing,
     )
 

@@ -12,7 +12,11 @@ from typing import Literal, Protocol
 ContentType = Literal["file", "directory"]
 
 MAX_JOB_ID_LENGTH = 256
-"""Characters. A longer job id is cut in the middle, and kept whole in `CompletedJob.raw`."""
+"""Characters. A longer job id is cut in the middle, where a hash of all of it stands for what is left out: different
+ids stay different, and the same one stays the same. `CompletedJob.raw` keeps its first 4096 characters."""
+
+_HASH_LENGTH = 16
+"""Hexadecimal digits: 64 bits."""
 
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff\u200e\u200f\ufeff\u2066-\u2069]")
 
@@ -31,12 +35,20 @@ def job_id(value: object, keep: Keep) -> str:
         keep("job_id", value, "job_id is empty")
         return "unnamed"
     if len(clean) > MAX_JOB_ID_LENGTH:
-        half = MAX_JOB_ID_LENGTH // 2 - 1
-        keep("job_id", value, f"job_id is longer than {MAX_JOB_ID_LENGTH} characters")
-        return f"{clean[:half]}…{clean[-half:]}"
+        keep("job_id", value, f"job_id is longer than {MAX_JOB_ID_LENGTH} characters: shortened")
+        return _shortened(clean, text)
     if not isinstance(value, str) or clean != value:
         keep("job_id", value, "job_id was no text, or had characters that cannot be printed or spaces around it")
     return clean
+
+
+def _shortened(clean: str, text: str) -> str:
+    """Both ends of `clean`, and between them what tells `text` from others with the same ends."""
+    import hashlib  # not for what is short
+
+    hashed = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
+    end = (MAX_JOB_ID_LENGTH - _HASH_LENGTH) // 2 - 1
+    return f"{clean[:end]}…{hashed}…{clean[-end:]}"
 
 
 def size_mb(value: object, keep: Keep) -> float | None:

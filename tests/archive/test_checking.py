@@ -11,7 +11,7 @@ import pytest
 
 from encoder_pin_plugin.archive.checking import check
 from encoder_pin_plugin.errors import StorageError
-from tests.archive.lines import record
+from tests.archive.lines import migrated, record
 
 pytestmark = pytest.mark.usefixtures("open_files")
 
@@ -75,11 +75,37 @@ def test_what_had_to_be_normalised_is_odd_and_in_order_all_the_same(path: Path, 
     assert checked.good
 
 
-def test_a_key_that_stood_before_is_a_double(path: Path) -> None:
-    path.write_bytes(many(2) + record(0, size_mb=7).line() + record(0).line())
+def test_what_stood_before_to_the_byte_is_a_double_and_named_by_its_number(path: Path) -> None:
+    path.write_bytes(many(2) + record(0).line() + b"bad\n" + record(0).line())
     checked = check(path)
-    assert (checked.records, checked.doubles) == (4, 2)
+    assert (checked.records, checked.doubles, checked.variants) == (4, 2, 0)
+    assert checked.double_lines == ((3, 1), (5, 1))
+    assert checked.repairable
     assert not checked.good
+
+
+def test_lines_of_one_key_that_differ_are_in_order_and_named(path: Path) -> None:
+    path.write_bytes(many(2) + record(0, size_mb=7).line() + record(1, node_id="another").line())
+    checked = check(path)
+    assert (checked.records, checked.doubles, checked.variants) == (4, 0, 2)
+    assert checked.variant_lines == ((3, 1), (4, 2))
+    assert not checked.repairable
+    assert checked.good
+
+
+def test_of_many_doubles_the_first_ten_are_named(path: Path) -> None:
+    path.write_bytes(many(2000) * 2)
+    checked = check(path)
+    assert checked.doubles == 2000
+    assert checked.double_lines == tuple((2001 + it, 1 + it) for it in range(10))
+
+
+def test_of_what_was_migrated_no_line_is_a_double(path: Path) -> None:
+    path = path.with_name("migrated-pins.jsonl")
+    path.write_bytes(migrated(0) + migrated(1) + migrated(0))
+    checked = check(path)
+    assert checked.good
+    assert (checked.doubles, checked.variants, checked.variant_lines) == (0, 1, ((3, 1),))
 
 
 @pytest.mark.parametrize("before", [b"", many(2)], ids=["alone", "behind lines"])

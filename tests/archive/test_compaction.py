@@ -66,11 +66,12 @@ def test_what_is_not_one_record_is_not_added_to_the_migrated(waiting: Archive, l
 
 def test_a_crash_between_the_two_files_is_settled_at_the_next_start(waiting: Archive) -> None:
     waiting.migrated_path.write_bytes(migrated(1) + migrated(7))
-    stale = waiting.path.with_name(f".{waiting.path.name}.1.00.tmp")
-    stale.write_bytes(b"half a copy")
+    stale = [path.with_name(f".{path.name}.1.00.tmp") for path in (waiting.path, waiting.migrated_path)]
+    for path in stale:
+        path.write_bytes(b"half a copy")
     assert Archive(waiting.path.parent).settle().removed == 1
     assert standing(waiting.path).count(b"\n") == 4
-    assert not stale.exists()
+    assert not any(path.exists() for path in stale)
     assert Archive(waiting.path.parent).settle().removed == 0
 
 

@@ -95,6 +95,30 @@ def test_a_long_job_id_is_cut_in_the_middle_and_kept_whole_aside():
     assert job.raw["job_id"] == "a" * 200 + "b" * 200
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a" * 200 + "1" + "b" * 200, "a" * 200 + "2" + "b" * 200),
+        ("a" * 4000 + "1" + "b" * 4000, "a" * 4000 + "2" + "b" * 4000),
+        ("a" * 200 + "\x01" + "b" * 200, "a" * 200 + "\x02" + "b" * 200),
+        ("a" * 200 + "\ud800" + "b" * 200, "a" * 200 + "\ud801" + "b" * 200),
+    ],
+    ids=["in the middle", "beyond what is kept", "in what cannot be printed", "in what is no text"],
+)
+def test_long_job_ids_that_differ_stay_different_and_the_same_stays_the_same(one, other):
+    first, second = a_job(job_id=one), a_job(job_id=other)
+    assert first.job_id != second.job_id
+    assert first.job_id == a_job(job_id=one).job_id
+    assert dataclasses.replace(first).job_id == first.job_id
+    assert len(first.job_id) == MAX_JOB_ID_LENGTH
+    assert first.flags == ("job_id is longer than 256 characters: shortened",)
+
+
+def test_a_job_id_of_the_longest_length_stays_as_it_is():
+    longest = "j" * MAX_JOB_ID_LENGTH
+    assert (a_job(job_id=longest).job_id, a_job(job_id=longest).flags) == (longest, ())
+
+
 def test_a_node_id_that_is_cut_behind_a_space_stays_as_it_is_when_read_again():
     job = a_job(node_id="n" * (MAX_JOB_ID_LENGTH - 1) + " tail")
     assert dataclasses.replace(job) == job

@@ -64,6 +64,76 @@ def test_bad_lines_are_named_with_their_numbers(desk: Desk, archive: Archive) ->
     assert document["files"][0]["faults"][0]["line"] == 4
 
 
+def test_lines_of_one_key_that_differ_are_noted_and_need_nobody(desk: Desk, archive: Archive) -> None:
+    with archive.path.open("ab") as file:
+        file.write(_record(1, size_mb=7.0).line() + _record(2, node_id="enc-2").line() + _record(0).line())
+    checked = desk.run("archive", "check")
+    assert checked.exit_code == 1
+    assert "0 bad, 1 doubled" in checked.stdout
+    assert "doubled: line 6 the same as line 1" in checked.stdout
+    assert "2 lines of a CID and job that stood before (line 4 after line 2, line 5 after line 3)" in checked.stdout
+    assert "would drop 1 doubled line\n" in desk.run("archive", "repair", "--dry-run").stdout
+    assert "dropped 1 doubled line" in desk.run("archive", "repair").stdout
+    again = desk.run("archive", "check")
+    assert again.exit_code == 0, again.output
+    assert "5 lines, in order" in again.stdout
+    assert "line 4 after line 2" in again.stdout
+    assert "archive repair" not in again.stdout
+    assert desk.json("archive", "total")["records"] == 5
+    assert "archive repair" not in desk.run("doctor", "--no-nodes").stdout
+
+
+def test_what_was_taken_back_and_migrated_again_is_in_order_and_counted_once(desk: Desk, archive: Archive) -> None:
+    def migrate(number: int) -> None:
+        extra = {"migrated_to": "kubo+http://x:5001", "migration_proof": "whole", "migrated_at": "2025-10-29"}
+        archive.compact([_record(number).key], [_record(number, extra=extra).line()])
+
+    migrate(0)
+    migrate(1)
+    archive.take_back(_record(1), "the target lost it")
+    assert desk.json("status", "--no-nodes")["archive"]["migrated_lines"] == 1
+    assert "waits again since 20" in desk.run("archive", "list", "--migrated").stdout
+    migrate(1)
+    checked = desk.run("archive", "check")
+    assert checked.exit_code == 0, checked.output
+    assert f"{archive.migrated_path}: 4 lines, in order\n" in checked.stdout
+    assert "2 migrated" in desk.run("status", "--no-nodes").stdout
+    assert "doubled" not in desk.run("doctor", "--no-nodes").stdout
+
+
+def test_a_bad_line_among_the_migrated_is_set_aside_too(desk: Desk, archive: Archive) -> None:
+    line = _record(3).line()
+    archive.migrated_path.write_bytes(line + b"rubbish\n" + line)
+    archive.migrated_path.chmod(0o600)
+    assert desk.run("archive", "check").exit_code == 1
+    assert "would set aside 1 bad line" in desk.run("archive", "repair", "--dry-run").stdout
+    assert f"{archive.migrated_path}: kept 2 lines, set 1 bad line aside" in desk.run("archive", "repair").stdout
+    assert archive.migrated_path.read_bytes() == line + line
+    assert desk.run("archive", "check").exit_code == 0
+
+
+def test_a_file_from_elsewhere_is_to_be_repaired_where_it_came_from(
+    desk: Desk, archive: Archive, tmp_path: Path
+) -> None:
+    collected = tmp_path / "collected.jsonl"
+    collected.write_bytes(archive.path.read_bytes() + b"rubbish\n")
+    checked = desk.run("archive", "check", str(collected))
+    assert checked.exit_code == 1
+    assert "run encoder-pin archive repair on the encoder that it came from" in checked.stdout
+    with archive.path.open("ab") as file:
+        file.write(b"rubbish\n")
+    assert "encoder-pin archive repair sets" in desk.run("archive", "check", str(archive.path)).stdout
+
+
+def test_what_only_a_person_can_put_right_is_not_said_to_be_a_repairs(desk: Desk, archive: Archive) -> None:
+    archive.path.chmod(0o666)
+    checked = desk.run("archive", "check")
+    assert checked.exit_code == 1
+    assert f"chmod go-w {archive.path}" in checked.stdout
+    assert "archive repair" not in checked.stdout
+    assert "archive repair" not in desk.run("doctor", "--no-nodes").stdout
+
+
 def test_a_dry_repair_changes_nothing(desk: Desk, archive: Archive) -> None:
     with archive.path.open("ab") as file:
         file.write(b"rubbish\n")
@@ -86,6 +156,42 @@ def test_a_repair_keeps_good_lines_and_loses_nothing(desk: Desk, archive: Archiv
     assert b"rubbish" in kept
     assert b"torn" in kept
     assert desk.run("archive", "check").exit_code == 0
+
+
+def test_what_was_set_aside_with_a_cid_is_named_and_can_be_taken_over_again(
+    desk: Desk, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    other = "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n"
+    good = archive.path.read_bytes()
+    with archive.path.open("ab") as file:
+        file.write(_record(1).line().replace(b"1.5", b"NaN"))  # its CID stands in a good line too
+        file.write(_record(7, hash=other).line().replace(b"1.5", b"NaN") + b"rubbish\n")
+    repaired = desk.run("archive", "repair")
+    assert repaired.exit_code == 1
+    assert archive.path.read_bytes() == good
+    assert "1 CID stands in what was set aside and in no other line" in repaired.stdout
+    assert f"  {other} of job job-7\n" in repaired.stdout
+    assert CIDS[1] not in repaired.output
+    assert f"no other line, so that nothing migrates it: {other} of job 'job-7'" in repaired.stderr
+    gather, take_over = [line.strip() for line in repaired.stdout.splitlines() if line.startswith("  ")][-2:]
+    subprocess.run(gather, shell=True, check=True, cwd=desk.folder)  # as an operator would
+    done = desk.run(*take_over.split()[1:])
+    assert done.exit_code == 1  # for the line of rubbish
+    assert "took over 1 job" in done.stdout
+    assert [job["job_id"] for job in desk.json("jobs")["jobs"]] == ["job-7"]
+
+
+def test_what_the_ledger_writes_again_is_not_stranded(desk: Desk) -> None:
+    line = _record(0).line()
+    desk.submit("job-0", CIDS[0])
+    desk.finish(State.ARCHIVED, line=line)
+    path = desk.data / "local-fallback-pins.jsonl"
+    path.write_bytes(line.replace(b"1.5", b"NaN"))
+    repaired = desk.run("archive", "repair", "--from-ledger")
+    assert repaired.exit_code == 0, repaired.output
+    assert path.read_bytes() == line
+    assert "in no other line" not in repaired.stdout
 
 
 def test_lines_come_back_from_the_ledger_only_on_request(desk: Desk) -> None:

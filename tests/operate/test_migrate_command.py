@@ -107,6 +107,115 @@ def test_nothing_that_waits_is_done_already(desk: Desk) -> None:
     assert "nothing waits in" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "nothing stands in {file}; is it the right file?"),
+        (b"machine-1\n", "no line of {file} is an archive line; is it the right file? {file}, line 1: it is not JSON"),
+        (b'{"hash":"' + b"z" * 46 + b'"}\n', "no line of {file} is an archive line"),
+        (b"\n", "no line of {file} is an archive line"),
+    ],
+    ids=["empty", "no JSON", "no CID", "blank"],
+)
+def test_a_file_that_is_no_archive_is_refused_before_anything_is_asked_or_written(
+    desk: Desk, tmp_path: Path, content: bytes, words: str
+) -> None:
+    file = tmp_path / "wrong"
+    file.write_bytes(content)
+    before = set(tmp_path.rglob("*"))
+    done = desk.run("migrate", str(file), "--to", "kubo+http://127.0.0.1:1")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {words.format(file=file)}")
+    assert done.stdout == ""
+    assert set(tmp_path.rglob("*")) == before
+
+
+def _collected(path: Path, *numbers: int) -> Path:
+    records = [ArchiveRecord(hash=CIDS[number], job_id=f"job-{number}", size_mb=2.5) for number in numbers]
+    path.write_bytes(b"".join(record.line() for record in records))
+    return path
+
+
+@pytest.fixture
+def server() -> Iterator[FakeKubo]:
+    with FakeKubo() as node:
+        node.content |= dict.fromkeys(CIDS, Content())
+        yield node
+
+
+def test_an_empty_archive_of_a_fleet_is_left_out_and_a_wrong_file_stops_all(
+    desk: Desk, server: FakeKubo, tmp_path: Path
+) -> None:
+    full, empty, wrong = _collected(tmp_path / "full", 0), tmp_path / "empty", tmp_path / "wrong"
+    empty.touch()
+    wrong.write_text("machine-1\n")
+    to = f"kubo+{server.url}"
+    assert desk.run("migrate", str(full), str(wrong), "--to", to).exit_code == 2
+    assert server.pins == {}
+    done = desk.run("migrate", str(full), str(empty), "--to", to)
+    assert done.exit_code == 0, done.output
+    assert f"nothing stands in {empty}: it is left out" in done.stderr
+    assert CIDS[0] in server.pins
+    assert [path.name for path in tmp_path.glob("*.migrated.json")] == ["full.migrated.json"]
+
+
+def test_bad_lines_of_a_collected_file_are_lines_and_mended_where_they_came_from(
+    desk: Desk, server: FakeKubo, tmp_path: Path
+) -> None:
+    file = _collected(tmp_path / "encoder 1.jsonl", 0)
+    with file.open("ab") as opened:
+        opened.write(b"rubbish\nmore\n")
+    to = f"kubo+{server.url}"
+    done = desk.run("migrate", str(file), "--to", to)
+    assert done.exit_code == 1
+    advice = f"ook with encoder-pin archive check '{file}'; encoder-pin archive repair on the encoder that it came from"
+    assert f"bad line: 2 lines. L{advice}" in done.stdout
+    assert "1 CID to finish with encoder-pin clean on the encoder" in done.stdout
+    document = json.loads(desk.run("migrate", str(file), "--to", to, "--json").stdout)
+    assert document["failed"][0]["advice"].startswith(f"l{advice}")
+    both = desk.run("migrate", str(file), str(_collected(tmp_path / "other", 1)), "--to", to)
+    assert "archive check FILE; " in both.stdout
+
+
+def test_bad_lines_of_the_own_archive_are_repaired_here(desk: Desk, target: FakeKubo, local: FakeKubo) -> None:
+    path = desk.data / "local-fallback-pins.jsonl"
+    with path.open("ab") as opened:
+        opened.write(b"rubbish\n")
+    desk.env["MIGRATE_AUTH"] = f"bearer:{TOKEN}"
+    for files in ((), (str(path),)):
+        done = desk.run("migrate", *files, "--to", f"kubo+{target.url}")
+        assert done.exit_code == 1
+        assert "bad line: 1 line. Look with encoder-pin archive check; then encoder-pin archive repair" in done.stdout
+
+
+def test_what_a_limit_leaves_out_is_told_and_what_is_next(
+    desk: Desk, target: FakeKubo, local: FakeKubo, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        target.content[CIDS[number]] = local.content[CIDS[number]] = Content()
+        local.pins[CIDS[number]] = "encoder-pin"
+        Archive(desk.data).append(ArchiveRecord(hash=CIDS[number], job_id=f"job-{number}", size_mb=2.5))
+    desk.env["MIGRATE_AUTH"] = f"bearer:{TOKEN}"
+    to = ("--to", f"kubo+{target.url}")
+    assert "2 CIDs more would be left out by --limit 1" in desk.run("migrate", *to, "--limit", "1", "--dry-run").stdout
+    done = desk.run("migrate", *to, "--limit", "1")
+    assert done.exit_code == 0, done.output
+    assert "2 CIDs still wait, left out by --limit 1: run this again with --clean, or without --limit" in done.stdout
+    assert "nothing was removed here: run this again with --clean" in done.stdout
+    assert json.loads(desk.run("migrate", *to, "--limit", "1", "--json").stdout)["left_by_limit"] == 2
+    file = _collected(tmp_path / "collected", 0, 1)
+    done = desk.run("migrate", str(file), *to, "--limit", "1")
+    assert "1 CID still waits, left out by --limit 1: run this again without it to go on" in done.stdout
+    assert "--clean" not in done.stdout
+    done = desk.run("migrate", *to, "--limit", "2", "--clean")
+    assert "1 CID still waits, left out by --limit 2: run this again to go on" in done.stdout
+    assert "nothing was removed" not in done.stdout
+    done = desk.run("migrate", *to, "--limit", "2", "--clean")
+    assert done.exit_code == 0, done.output
+    assert "left out" not in done.stdout
+    assert json.loads(desk.run("migrate", *to, "--limit", "2", "--json").stdout)["left_by_limit"] == 0
+
+
 def test_a_progress_bar_shows_on_a_terminal(desk: Desk, target: FakeKubo, local: FakeKubo) -> None:
     ours, theirs = pty.openpty()
     env = {**os.environ, **{name: value for name, value in desk.env.items() if value}, "TERM": "xterm"}

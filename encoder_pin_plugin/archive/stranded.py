@@ -1,0 +1,70 @@
+"""Which CIDs stand in what was set aside, and in no line that counts: nothing would ever migrate them."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.former import Former
+from encoder_pin_plugin.archive.former_json import read_list
+from encoder_pin_plugin.archive.reading import entries_in, read_blocks
+from encoder_pin_plugin.archive.record import WITHDRAWN
+from encoder_pin_plugin.durable import storage_errors
+from encoder_pin_plugin.errors import InvalidCid
+from encoder_pin_plugin.nodes.cid import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from encoder_pin_plugin.archive.record import ArchiveRecord
+
+Stranded = tuple[str, str]
+"""A CID in canonical form, and the job that it is said to be of; empty where that cannot be made out."""
+
+_WORD = re.compile(rb"[0-9A-Za-z]{40,128}")
+
+
+def stranded(aside: Iterable[Path], files: Iterable[Path]) -> tuple[Stranded, ...]:
+    """What can be made out in the files `aside`, as `encoder-pin import` would, and has no line in any of `files`; in
+    order, each once. Raises `StorageError`, `ArchiveError`."""
+    found = dict.fromkeys(
+        (it.cid, it.job_id or "") for path in aside for it in read_list(path) if isinstance(it, Former)
+    )
+    standing = _standing({cid for cid, _ in found}, files) if found else set()
+    return tuple(it for it in found if it[0] not in standing)
+
+
+def _standing(cids: set[str], files: Iterable[Path]) -> set[str]:
+    """Those that some line names that no later one of its file withdraws."""
+    standing: set[str] = set()
+    for file in files:
+        here: set[str] = set()
+        for cid, record in _records(file, cids):
+            (here.discard if WITHDRAWN in record.extra else here.add)(cid)
+        standing |= here
+    return standing
+
+
+def _records(path: Path, cids: set[str]) -> Iterator[tuple[str, ArchiveRecord]]:
+    words = {cid.encode() for cid in cids}
+    descriptor = open_to_read(path)
+    if descriptor is None:
+        return
+    try:
+        with storage_errors("read", path):
+            for block in read_blocks(descriptor):
+                if not words.isdisjoint(_WORD.findall(block.data)):
+                    records = (entry.record for entry in entries_in(block, 1) if entry.record is not None)
+                    yield from ((cid, record) for record in records if (cid := _canonical(record.hash)) in cids)
+    finally:
+        os.close(descriptor)
+
+
+def _canonical(text: str) -> str:
+    try:
+        return canonical(text)
+    except InvalidCid:
+        return ""
