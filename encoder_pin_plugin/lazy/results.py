@@ -97,10 +97,11 @@ class Results:
             self._breaker.succeeded()
         else:
             self._breaker.failed(outcome.reason, self._clock.steady())
-        if not self._breaker.is_open:
+        opens_at = self._breaker.opens_at()
+        if opens_at is None:
             self._alarms.end("supernode", "the supernode answers again")
         elif outcome.reason is not None:
-            wait = max(0.0, (self._breaker.opens_at() or 0.0) - self._clock.steady())
+            wait = max(0.0, opens_at - self._clock.steady())
             text = f"the supernode is taken to be down ({outcome.reason}): {outcome.step.error}"
             self._alarms.begin("supernode", f"{text}; one job tries it again in {wait:.0f} s, the others wait")
 

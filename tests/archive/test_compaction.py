@@ -239,5 +239,8 @@ def test_a_file_that_has_not_changed_is_not_read_again_under_the_lock(
     real, looked = waiting._migrated.standing, []
     monkeypatch.setattr(waiting._migrated, "standing", lambda keys: (looked.append(list(keys)), real(keys))[1])
     assert waiting.compact({record(1).key}, [migrated(1)]).removed == 1
-    assert waiting.settle().removed == 0
     assert [keys for keys in looked if keys] == [[record(1).key]] * 2, "while it is written down"
+    looked.clear()
+    waiting.path.write_bytes(record(1).line() + waiting.path.read_bytes())
+    assert waiting.settle().removed == 1
+    assert looked == [[record(1).key]], "to see which stand in both"

@@ -41,6 +41,31 @@ def test_a_file_that_is_not_there_holds_nothing(file: LineFile) -> None:
     assert not file.path.exists()
 
 
+def test_each_line_that_is_added_makes_another_version(file: LineFile) -> None:
+    versions = [file.version()]
+    assert versions == [None]
+    for line in (A.line(), B.line()):
+        file.append(line)
+        assert file.version() == file.version()
+        versions.append(file.version())
+    assert len(set(versions)) == 3
+    _copy(file).replace(file.path)
+    assert file.version() not in versions, "another file of the same size"
+
+
+def _copy(file: LineFile) -> Path:
+    copy = file.path.with_name("copy")
+    copy.write_bytes(content(file))
+    return copy
+
+
+def test_a_version_that_cannot_be_seen_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    file = LineFile(tmp_path / "file" / "lines", tmp_path / "quarantine")
+    with pytest.raises(StorageError, match=f"^cannot look at {file.path}: "):
+        file.version()
+
+
 def test_an_append_is_synced_after_the_name_of_its_file(file: LineFile, said: Said) -> None:
     file.append(A.line())
     assert said == [("fsync", "."), ("fsync", "lines", str(SIZE))]

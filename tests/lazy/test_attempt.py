@@ -71,7 +71,7 @@ def test_a_stopped_worker_begins_no_pin(tmp_path: Path) -> None:
     one = Try(tmp_path)
     waits_for_a_slot(one, one.attempts.close)
     assert [call for call, _ in one.node.calls] == ["pinned"]
-    assert one.posted == []
+    assert (one.posted, one.attempts._prover) == ([], None)
 
 
 @pytest.mark.parametrize(("looks", "asked"), [(19, 1), (20, 2)])

@@ -161,6 +161,14 @@ def test_an_outage_begins_with_its_failures_and_ends_with_a_success(desk: Desk, 
     assert not desk.breaker.is_open
 
 
+def test_an_outage_that_is_to_be_probed_already_is_no_time_away(
+    desk: Desk, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.breaker, "opens_at", lambda: 1.0)
+    desk.write_down(outcome(reason=Reason.REFUSED))
+    assert "tries it again in 0 s" in log[0]
+
+
 def test_what_did_not_ask_the_supernode_teaches_nothing_about_it(desk: Desk) -> None:
     down = outcome(reason=Reason.REFUSED)
     desk.write_down(down, down)
