@@ -154,6 +154,8 @@ def _lines(path: Path, verdict: Verdict, *, tail_ok: bool) -> Counter[Job]:
         entry = read_line(line)
         if entry is None:
             verdict.torn.append(f"{path.name} line {number}: {line[:200]!r}")
+        elif "withdrawn_at" in entry:  # an audit lets it wait again: the lines before count no more
+            found.pop((entry["hash"], entry["job_id"]), None)
         else:
             found[entry["hash"], entry["job_id"]] += 1
     return found

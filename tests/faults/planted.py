@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder_pin_plugin import durable
-from encoder_pin_plugin.archive import jsonl, linefile, locking
+from encoder_pin_plugin.archive import jsonl, linefile, locking, sieves
 from encoder_pin_plugin.lazy import intake, ledger, schema, spool, statements
 
 
@@ -177,6 +177,11 @@ def _removed_before_migrated() -> None:
     jsonl.Archive.compact = compact  # type: ignore[method-assign]
 
 
+def _removed_without_looking_again() -> None:
+    """What is to leave the archive is taken to stand among the migrated still."""
+    sieves.Leaving.still = lambda self: True  # type: ignore[method-assign]
+
+
 def _pragma(name: str, value: str, expected: object) -> None:
     changed = tuple((it, value, expected) if it == name else (it, *rest) for it, *rest in schema._SETTINGS)
     schema._SETTINGS = changed  # type: ignore[assignment]
@@ -234,6 +239,7 @@ BUGS: dict[str, Callable[[], None]] = {
     "claim believed": _believes_a_claim,
     # caught by the races
     "no archive lock": _no_archive_lock,
+    "removed without looking again": _removed_without_looking_again,
     # caught by the stepping
     "name before content": _rename_first,
     "unlinked before ingested": _unlink_before_ingest,

@@ -24,14 +24,21 @@ from tests.faults.folder_node import FolderNode
 from tests.faults.forkserver import Child, ForkServer
 from tests.faults.judging import Judged, all_clean, judge, look, report, try_each
 from tests.faults.rig import RigReport, Say, scratch
-from tests.faults.scenarios import SCENARIOS, append_one, single_threaded
+from tests.faults.scenarios import SCENARIOS, append_one, single_threaded, take_back
 from tests.faults.stepping import state_of
 
-FIRSTS = ("append, new archive", "append", "append, torn tail", "compaction")
-"""What is stopped in the middle."""
-
-SECONDS = ("appended", "other")
+_APPENDS = ("appended", "other")
 """The job whose line the other one appends: the same that `append` does, or one that nobody else has."""
+
+MEETINGS: dict[str, tuple[str, ...]] = {
+    "append, new archive": _APPENDS,
+    "append": _APPENDS,
+    "append, torn tail": _APPENDS,
+    "compaction": _APPENDS,
+    "settling": (*_APPENDS, "taken back"),
+    "taking back": (*_APPENDS, "taken back"),
+}
+"""What is stopped in the middle, and what the other one does then: append, or take back the line that is to leave."""
 
 CALLS = ("write", "fsync", "ftruncate", "rename", "replace", "unlink", "link")
 """The functions of `os` before which it stops: those that change what is on the disk."""
@@ -47,8 +54,8 @@ def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> Ri
         scratch("races", memory=True, keep=lambda: not planted and not all_clean(results)) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
-        points = [(name, point) for name in FIRSTS for point in range(_calls(server, folder, name))]
-        work = [(name, point, second) for name, point in points for second in SECONDS]
+        points = [(name, point) for name in MEETINGS for point in range(_calls(server, folder, name))]
+        work = [(name, point, second) for name, point in points for second in MEETINGS[name]]
         dice.shuffle(work)
         meet = lambda _, meeting: _meet(server, folder, *meeting)  # noqa: E731
         results += try_each(work[:count], meet, say, what="meetings", every=20, until_seen=bool(planted))
@@ -69,17 +76,17 @@ def _meet(server: ForkServer, folder: Path, name: str, point: int, second: str) 
     place = place_at(str(root))
     first = server.start("tests.faults.races:act", name=name, root=str(root), stop_at=point)
     stopped = _until_stopped(first)
-    refused = server.run("tests.faults.races:append", root=str(root), job_id=second, patience=PATIENCE)
+    refused = server.run("tests.faults.races:meet", root=str(root), what=second, patience=PATIENCE)
     if stopped:
         os.kill(first.pid, signal.SIGCONT)
     gave_up = _gave_up(first)
     if refused:
-        server.run("tests.faults.races:append", root=str(root), job_id=second, patience=30.0)
+        server.run("tests.faults.races:meet", root=str(root), what=second, patience=30.0)
     between = look(place)
     verdict, seconds = judge(server, place)
     verdict.add(between)
     verdict.lost += gave_up
-    verdict.tell_where(f"{name} stopped at its call {point}, {second} appended; {root}")
+    verdict.tell_where(f"{name} stopped at its call {point}, then {second}; {root}")
     return verdict, seconds
 
 
@@ -110,13 +117,16 @@ def act(name: str, root: str, stop_at: int | None) -> int:
     return counter.count
 
 
-def append(root: str, job_id: str, patience: float) -> bool:
-    """Append a line; whether the lock was held for too long."""
+def meet(root: str, what: str, patience: float) -> bool:
+    """Append a line, or take one back; whether the lock was held for too long."""
     single_threaded()
     place = place_at(root)
-    FolderNode(place.local).pin(cid_of(job_id), limits=Limits())
     try:
-        append_one(place, job_id, patience=patience)
+        if what == "taken back":
+            take_back(place, patience=patience)
+        else:
+            FolderNode(place.local).pin(cid_of(what), limits=Limits())
+            append_one(place, what, patience=patience)
     except LockBusy:
         return True
     return False

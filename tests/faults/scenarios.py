@@ -194,6 +194,31 @@ def _migrated(place: Place) -> None:
         FolderNode(place.target).pin(cid_of(job_id), limits=Limits())
 
 
+def _in_both(place: Place) -> None:
+    """As a migration leaves it that was killed before the line left the archive."""
+    _archive_of("old-1", "old-2")(place)
+    FolderNode(place.target).pin(cid_of("old-1"), limits=Limits())
+    Archive(place.data).compact((), [_line_of(place, "old-1")])
+
+
+def _line_of(place: Place, job_id: str) -> bytes:
+    (line,) = (record.line() for record in _lines(place) if record.job_id == job_id)
+    return line
+
+
+def _migrated_away(place: Place) -> None:
+    _in_both(place)
+    Archive(place.data).settle()
+
+
+def take_back(place: Place, job_id: str = "old-1", *, patience: float = 30.0) -> None:
+    """As an audit does whose target has lost it. Raises LockBusy."""
+    archive = Archive(place.data, lock_timeout=patience)
+    record = archive.find(cid_of(job_id), job_id)
+    if record is not None:
+        archive.take_back(record, "its target has lost it")
+
+
 def _damaged_archive(place: Place) -> None:
     _archive_of("old-1", "old-2", "old-3")(place)
     path = place.data / "local-fallback-pins.jsonl"
@@ -219,5 +244,7 @@ SCENARIOS: dict[str, Scenario] = {
     "fallback, torn tail": Scenario(prepare=_torn_archive, act=_fall_back, torn_tail=True),
     "compaction": Scenario(prepare=_pinned_locally(_migrated), act=_compact),
     "migration and cleaning": Scenario(prepare=_archive_of("old-1", "old-2"), act=migrate_once, again=True),
+    "settling": Scenario(prepare=_in_both, act=lambda place: Archive(place.data).settle()),
+    "taking back": Scenario(prepare=_migrated_away, act=take_back, again=True),
     "repair": Scenario(prepare=_damaged_archive, act=_repair, damaged=True, again=True),
 }

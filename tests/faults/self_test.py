@@ -27,6 +27,7 @@ CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
     "done before appended": (kills.run, 1000),
     "claim believed": (kills.run, 1000),
     "no archive lock": (races.run, 1000),
+    "removed without looking again": (races.run, 1000),
     "name before content": (_stepping("intake"), 1000),
     "unlinked before ingested": (_stepping("retry, new ledger"), 1000),
     "unlinked before committed": (_stepping("pinned"), 1000),
