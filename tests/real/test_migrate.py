@@ -131,7 +131,7 @@ def test_hostile_lines_are_counted_and_left_where_they_are(encoder: Encoder) -> 
         file.write(hostile)
     done = encoder.run("migrate", "--to", encoder.to, "--clean")
     assert done.returncode == 1
-    assert "bad line: 3 CIDs" in done.stdout
+    assert "bad line: 3 lines" in done.stdout
     assert encoder.archive.path.read_bytes() == hostile
     assert cid in encoder.target.pins()
 
