@@ -76,12 +76,12 @@ def _meet(server: ForkServer, folder: Path, name: str, point: int, second: str) 
     place = place_at(str(root))
     first = server.start("tests.faults.races:act", name=name, root=str(root), stop_at=point)
     stopped = _until_stopped(first)
-    refused = server.run("tests.faults.races:meet", root=str(root), what=second, patience=PATIENCE)
+    refused, gave_up = _second(server, root, second, PATIENCE)
     if stopped:
         os.kill(first.pid, signal.SIGCONT)
-    gave_up = _gave_up(first)
+    gave_up += _gave_up(first)
     if refused:
-        server.run("tests.faults.races:meet", root=str(root), what=second, patience=30.0)
+        gave_up += _second(server, root, second, 30.0)[1]
     between = look(place)
     verdict, seconds = judge(server, place)
     verdict.add(between)
@@ -97,6 +97,14 @@ def _until_stopped(child: Child) -> bool:
             return True
         time.sleep(0.001)
     return False
+
+
+def _second(server: ForkServer, root: Path, what: str, patience: float) -> tuple[bool, list[str]]:
+    """Whether the other one was told that the lock is held, and what else kept it from its work."""
+    try:
+        return server.run("tests.faults.races:meet", root=str(root), what=what, patience=patience), []
+    except RuntimeError as error:
+        return False, [f"the second writer gave up: {error}"]
 
 
 def _gave_up(first: Child) -> list[str]:
