@@ -206,9 +206,10 @@ def _believes_a_claim() -> None:
     """The supernode's word is taken for a pin, without asking again; and the word came before the deed."""
     from encoder_pin_plugin.lazy import attempt
 
-    def pin(self: Any, cid: str) -> None:
+    def pin(self: Any, *_: object) -> bool:
         with suppress(Exception):
             self._node.ping()
+        return True
 
     attempt.Attempts._pin = pin  # type: ignore[method-assign]
     attempt.Attempts._prove_batch = lambda self, claims: [  # type: ignore[method-assign,assignment]
