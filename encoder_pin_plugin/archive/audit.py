@@ -106,10 +106,9 @@ def audit_waiting(archive: Archive, local: PinNode, keys: Keys, mender: Mender |
     missing = not_held(local, keys, audited.tally, blocks=True)
 
     def mend(loss: Loss, mender: Mender) -> list[Loss]:
-        waits = any(
-            archive.where(*key) == archive.path for key in keys[loss.cid]
-        )  # it may have been migrated meanwhile
-        return [_mend_waiting(loss, mender)] if waits else []
+        if not any(archive.where(*key) == archive.path for key in keys[loss.cid]):
+            return []  # it was migrated meanwhile
+        return [_mend_waiting(loss, mender)]
 
     _note_losses(audited, missing, keys, mender, mend)
     return audited

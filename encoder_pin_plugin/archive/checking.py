@@ -8,11 +8,10 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import MIGRATED_NAME, open_to_read
+from encoder_pin_plugin.archive.files import MIGRATED_NAME, reading
 from encoder_pin_plugin.archive.reading import entries_in, read_blocks
 from encoder_pin_plugin.archive.repeats import line_numbers, repeats
 from encoder_pin_plugin.archive.totals import plain_sizes
-from encoder_pin_plugin.durable import storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,15 +80,11 @@ class Checked:
 def check(path: Path) -> Checked:
     """Look at every line of `path`; a missing file is in order. Raises `StorageError`, `ArchiveError`."""
     found = _Found()
-    descriptor = open_to_read(path)
-    if descriptor is not None:
-        try:
-            with storage_errors("read", path):
-                _look(descriptor, found)
-                _look_for_repeats(descriptor, found, all_stay=path.name == MIGRATED_NAME)
-                found.warnings = _warnings(os.fstat(descriptor), path)
-        finally:
-            os.close(descriptor)
+    with reading(path) as descriptor:
+        if descriptor is not None:
+            _look(descriptor, found)
+            _look_for_repeats(descriptor, found, all_stay=path.name == MIGRATED_NAME)
+            found.warnings = _warnings(os.fstat(descriptor), path)
     return Checked(
         path=path,
         lines=found.lines,

@@ -111,8 +111,7 @@ class Cleaner:
 
     def forget(self, items: Sequence[Item]) -> None:
         """The target was just seen not to hold these: a first look that was taken before counts no more."""
-        if self._policy.sightings is not None:
-            self._policy.sightings.forget([item.cid for item in items])
+        self._forget({item.cid for item in items})
 
     def clean(self, items: Sequence[Item]) -> Cleaned:
         """Take the second look at `items`, unpin, and move their lines, perhaps with later ones.
@@ -190,12 +189,15 @@ class Cleaner:
         if not self._done:
             return 0
         compacted = self._archive.compact(set(self._done), list(self._done.values()))
-        if self._policy.sightings is not None:
-            self._policy.sightings.forget({cid for cid, _ in self._done})
+        self._forget({cid for cid, _ in self._done})
         self._done.clear()
         if self._lines is not None:
             self._lines.forget()
         return compacted.removed
+
+    def _forget(self, cids: Collection[str]) -> None:
+        if self._policy.sightings is not None:
+            self._policy.sightings.forget(cids)
 
 
 def _why_not(look: Look, mine: Told) -> tuple[Reason | str, str] | None:

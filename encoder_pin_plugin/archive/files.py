@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.durable import FILE_MODE, give_to_owner_of, storage_errors
 from encoder_pin_plugin.errors import ArchiveError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ARCHIVE_NAME = "local-fallback-pins.jsonl"
@@ -58,6 +60,21 @@ def open_to_read(path: Path, *, follow: bool = False) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextmanager
+def reading(path: Path, *, follow: bool = False) -> Iterator[int | None]:
+    """`path`, open for reading while this lasts; None where there is nothing. What the system refuses meanwhile is a
+    `StorageError`. Arguments and errors as of `open_to_read`."""
+    descriptor = open_to_read(path, follow=follow)
+    if descriptor is None:
+        yield None
+        return
+    try:
+        with storage_errors("read", path):
+            yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def identity(descriptor: int) -> Identity:

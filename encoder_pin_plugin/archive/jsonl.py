@@ -56,6 +56,11 @@ class Repaired:
     healed: Healed | None
     stranded: tuple[Stranded, ...] = ()
 
+    @property
+    def set_aside(self) -> list[Path]:
+        """The files in the quarantine that this repair has made."""
+        return [it for it in (self.quarantine_file, self.healed and self.healed.quarantined) if it]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compacted:
@@ -159,17 +164,16 @@ class Archive:
         healed = self._heal()
         file = self._migrated if migrated else self._waiting
         sieve = rewrite(file, self._lock, lambda it: WithoutFaults(it, self.quarantine, doubles=not migrated))
-        aside = [it for it in (sieve and sieve.quarantined, healed and healed.quarantined) if it]
-        left = stranded(aside, (self.path, self.migrated_path))
-        _log_stranded(left, aside)
-        return Repaired(
+        done = Repaired(
             kept=sieve.kept if sieve else 0,
             quarantined=sieve.faults if sieve else 0,
             doubles=sieve.doubles if sieve else 0,
             quarantine_file=sieve.quarantined if sieve else None,
             healed=healed,
-            stranded=left,
         )
+        left = stranded(done.set_aside, (self.path, self.migrated_path))
+        _log_stranded(left, done.set_aside)
+        return replace(done, stranded=left)
 
     def compact(self, remove: Collection[Key], migrated_lines: Sequence[bytes] = ()) -> Compacted:
         """Append `migrated_lines` to what was migrated, durably, then remove the keys from what waits.

@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import Identity, identity, names, open_to_append, open_to_read
+from encoder_pin_plugin.archive.files import Identity, identity, names, open_to_append, reading
 from encoder_pin_plugin.archive.healing import Healed, heal
 from encoder_pin_plugin.archive.index import KeyIndex, common, record_at
 from encoder_pin_plugin.archive.record import WITHDRAWN
@@ -49,7 +49,7 @@ class LineFile:
         """The line with this key, made durable before it is told: its writer may have been killed before it could.
         The last one decides; where it withdraws the others, the key does not stand here.
         Raises `StorageError`, `ArchiveError`."""
-        with self._reading() as descriptor:
+        with reading(self.path) as descriptor:
             record = None if descriptor is None else self.index.find(descriptor, key)
             if descriptor is None or record is None:
                 return None
@@ -59,7 +59,7 @@ class LineFile:
 
     def find_all(self, keys: Iterable[Key]) -> dict[Key, ArchiveRecord]:
         """The lines with these keys, where there are any, as `find` does."""
-        with self._reading() as descriptor:
+        with reading(self.path) as descriptor:
             if descriptor is None:
                 return {}
             found = self.index.find_all(descriptor, keys)
@@ -78,7 +78,7 @@ class LineFile:
 
     def standing(self, keys: Iterable[Key]) -> set[Key]:
         """Those of `keys` that stand here. Raises `StorageError`, `ArchiveError`."""
-        with self._reading() as descriptor:
+        with reading(self.path) as descriptor:
             found = {} if descriptor is None else self.index.find_all(descriptor, keys)
             return {key for key, record in found.items() if WITHDRAWN not in record.extra}
 
@@ -87,7 +87,7 @@ class LineFile:
         theirs = other.entries()
         if not any(theirs):
             return set()
-        with self._reading() as descriptor:
+        with reading(self.path) as descriptor:
             if descriptor is None:
                 return set()
             offsets = common(self.index.entries(descriptor), theirs)
@@ -96,7 +96,7 @@ class LineFile:
 
     def entries(self) -> list[array[int]]:
         """The index, for `keys_also_in`. Raises `StorageError`, `ArchiveError`."""
-        with self._reading() as descriptor:
+        with reading(self.path) as descriptor:
             return [] if descriptor is None else self.index.entries(descriptor)
 
     def heal(self) -> Healed | None:
@@ -120,19 +120,6 @@ class LineFile:
             f"{self.path} was moved away or written to by another program {_TRIES} times while we appended to it: find"
             " out by which, and let it take the lock beside the file"
         )
-
-    @contextmanager
-    def _reading(self) -> Iterator[int | None]:
-        """The file, open for reading; None where there is none."""
-        descriptor = open_to_read(self.path)
-        if descriptor is None:
-            yield None
-            return
-        try:
-            with storage_errors("read", self.path):
-                yield descriptor
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

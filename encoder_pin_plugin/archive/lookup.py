@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.files import reading
 from encoder_pin_plugin.archive.reading import read_entries
-from encoder_pin_plugin.durable import storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,16 +26,10 @@ def line_stands(archive: Archive, path: Path, cid: str, job_id: str) -> bool:
 
 def mentions(path: Path, cid: str) -> bool:
     """Whether any line at `path`, good or bad, mentions `cid`. Raises StorageError, ArchiveError."""
-    descriptor = open_to_read(path)
-    if descriptor is None:
-        return False
     wanted, tail = cid.encode(), b""
-    try:
-        with storage_errors("read", path):
-            while chunk := os.read(descriptor, _CHUNK):
-                if wanted in tail + chunk:
-                    return True
-                tail = chunk[-len(wanted) :]
-    finally:
-        os.close(descriptor)
+    with reading(path) as descriptor:
+        while descriptor is not None and (chunk := os.read(descriptor, _CHUNK)):
+            if wanted in tail + chunk:
+                return True
+            tail = chunk[-len(wanted) :]
     return False

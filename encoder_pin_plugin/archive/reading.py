@@ -11,9 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.files import reading
 from encoder_pin_plugin.archive.record import MAX_LINE, ArchiveRecord, InvalidLine, parse_line
-from encoder_pin_plugin.durable import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,14 +68,9 @@ def read_entries(path: Path, *, follow: bool = False) -> Iterator[Entry]:
 
     Raises `StorageError` and `ArchiveError` where it cannot be opened or read; nothing there is no line.
     """
-    descriptor = open_to_read(path, follow=follow)
-    if descriptor is None:
-        return
-    try:
-        with storage_errors("read", path):
+    with reading(path, follow=follow) as descriptor:
+        if descriptor is not None:
             yield from _entries(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_blocks(descriptor: int, start: int = 0, stop: int = sys.maxsize) -> Iterator[Block]:

@@ -6,11 +6,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.files import reading
 from encoder_pin_plugin.archive.index import KeyIndex, prefixes_in
 from encoder_pin_plugin.archive.reading import find_newline, read_blocks
 from encoder_pin_plugin.archive.record import WITHDRAWN, InvalidLine, parse_line
-from encoder_pin_plugin.durable import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,15 +58,11 @@ def line_numbers(descriptor: int, offsets: Iterable[int]) -> dict[int, int]:
 def not_standing(path: Path) -> int:
     """How many records of `path` do not count, because a later line withdrew them, those lines included; mostly none.
     Raises `StorageError`, `ArchiveError`."""
-    descriptor = open_to_read(path)
-    if descriptor is None:
-        return 0
-    try:
-        with storage_errors("read", path):
-            withdrawn = {prefix for prefix, line in _records(descriptor, _MARK) if _withdraws(line)}
-            return _gone(descriptor, withdrawn) if withdrawn else 0
-    finally:
-        os.close(descriptor)
+    with reading(path) as descriptor:
+        if descriptor is None:
+            return 0
+        withdrawn = {prefix for prefix, line in _records(descriptor, _MARK) if _withdraws(line)}
+        return _gone(descriptor, withdrawn) if withdrawn else 0
 
 
 def _gone(descriptor: int, withdrawn: set[bytes]) -> int:

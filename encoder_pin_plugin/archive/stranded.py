@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.files import reading
 from encoder_pin_plugin.archive.former import Former
 from encoder_pin_plugin.archive.former_json import read_list
 from encoder_pin_plugin.archive.reading import entries_in, read_blocks
 from encoder_pin_plugin.archive.record import WITHDRAWN
-from encoder_pin_plugin.durable import storage_errors
-from encoder_pin_plugin.errors import InvalidCid
-from encoder_pin_plugin.nodes.cid import canonical
+from encoder_pin_plugin.archive.waiting import CID_WORD
+from encoder_pin_plugin.nodes.cid import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
 
 Stranded = tuple[str, str]
 """A CID in canonical form, and the job that it is said to be of; empty where that cannot be made out."""
-
-_WORD = re.compile(rb"[0-9A-Za-z]{40,128}")
 
 
 def stranded(aside: Iterable[Path], files: Iterable[Path]) -> tuple[Stranded, ...]:
@@ -50,21 +45,8 @@ def _standing(cids: set[str], files: Iterable[Path]) -> set[str]:
 
 def _records(path: Path, cids: set[str]) -> Iterator[tuple[str, ArchiveRecord]]:
     words = {cid.encode() for cid in cids}
-    descriptor = open_to_read(path)
-    if descriptor is None:
-        return
-    try:
-        with storage_errors("read", path):
-            for block in read_blocks(descriptor):
-                if not words.isdisjoint(_WORD.findall(block.data)):
-                    records = (entry.record for entry in entries_in(block, 1) if entry.record is not None)
-                    yield from ((cid, record) for record in records if (cid := _canonical(record.hash)) in cids)
-    finally:
-        os.close(descriptor)
-
-
-def _canonical(text: str) -> str:
-    try:
-        return canonical(text)
-    except InvalidCid:
-        return ""
+    with reading(path) as descriptor:
+        for block in () if descriptor is None else read_blocks(descriptor):
+            if not words.isdisjoint(CID_WORD.findall(block.data)):
+                records = (entry.record for entry in entries_in(block, 1) if entry.record is not None)
+                yield from ((cid, record) for record in records if (cid := comparable(record.hash)) in cids)

@@ -7,15 +7,13 @@ the same numbers, and a line that is no record is counted, not summed, where `jq
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.files import reading
 from encoder_pin_plugin.archive.reading import entries_in, read_blocks
-from encoder_pin_plugin.durable import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,14 +65,10 @@ def total_of(path: Path, add_up: Callable[[int], Total] | None = None) -> Total:
         path: of the file.
         add_up: in the place of `total_in`.
     """
-    descriptor = open_to_read(path)
-    if descriptor is None:
-        return Total(records=0, size_mb=0.0, unknown_sizes=0, invalid=0)
-    try:
-        with storage_errors("read", path):
-            return (add_up or total_in)(descriptor)
-    finally:
-        os.close(descriptor)
+    with reading(path) as descriptor:
+        if descriptor is None:
+            return Total(records=0, size_mb=0.0, unknown_sizes=0, invalid=0)
+        return (add_up or total_in)(descriptor)
 
 
 def total_in(descriptor: int, start: int = 0, stop: int = sys.maxsize) -> Total:

@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import Identity, identity, open_to_read
+from encoder_pin_plugin.archive.files import Identity, identity, reading
 from encoder_pin_plugin.archive.reading import lines_of, read_blocks
 from encoder_pin_plugin.archive.record import InvalidLine, parse_line
-from encoder_pin_plugin.durable import storage_errors
 from encoder_pin_plugin.errors import InvalidCid
 from encoder_pin_plugin.nodes.cid import canonical
 
@@ -113,26 +112,22 @@ class WaitingLines:
 
     def refresh(self) -> None:
         """Look again; only at what is new where the file is the same. Raises StorageError, ArchiveError."""
-        descriptor = open_to_read(self._path)
-        if descriptor is None:
-            self.forget()
-            return
-        try:
-            with storage_errors("read", self._path):
-                if identity(descriptor) != self._file or os.fstat(descriptor).st_size < self._end:
-                    self.forget()
-                    self._file = identity(descriptor)
-                for block in read_blocks(descriptor, self._end):
-                    self._read(block)
-                    self._end = block.end
-        finally:
-            os.close(descriptor)
+        with reading(self._path) as descriptor:
+            if descriptor is None:
+                self.forget()
+                return
+            if identity(descriptor) != self._file or os.fstat(descriptor).st_size < self._end:
+                self.forget()
+                self._file = identity(descriptor)
+            for block in read_blocks(descriptor, self._end):
+                self._read(block)
+                self._end = block.end
 
     def _read(self, block: Block) -> None:
-        if self._wanted.keys().isdisjoint(_WORD.findall(block.data)):
+        if self._wanted.keys().isdisjoint(CID_WORD.findall(block.data)):
             return
         for _, line in lines_of(block):
-            for word in _WORD.findall(line):
+            for word in CID_WORD.findall(line):
                 if word in self._wanted:
                     self._note(self._wanted[word], line)
 
@@ -145,4 +140,5 @@ class WaitingLines:
             self._keys.setdefault(self._wanted[key[0].encode()], set()).add(key)
 
 
-_WORD = re.compile(rb"[0-9A-Za-z]{40,128}")
+CID_WORD = re.compile(rb"[0-9A-Za-z]{40,128}")
+"""What may be a CID: to pass over blocks in which none of those that are looked for stands."""

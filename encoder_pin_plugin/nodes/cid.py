@@ -82,6 +82,14 @@ def canonical(text: str) -> str:
     return parse_cid(text).text
 
 
+def comparable(cid: str) -> str:
+    """A CID in the form that two texts of it have in common; what is none stays as it is."""
+    try:
+        return canonical(cid)
+    except InvalidCid:
+        return cid
+
+
 def shown(text: object, limit: int = 70) -> str:
     """A hostile text as it may be shown: quoted, escaped to ASCII, of bounded length."""
     if not isinstance(text, str):

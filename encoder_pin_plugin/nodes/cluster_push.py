@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.nodes.cid import comparable
 from encoder_pin_plugin.nodes.cluster_status import read_cid
-from encoder_pin_plugin.nodes.cluster_wire import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

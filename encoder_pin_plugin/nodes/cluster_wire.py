@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import Reason
-from encoder_pin_plugin.errors import InvalidCid, NodeError
-from encoder_pin_plugin.nodes.cid import canonical
+from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.nodes.cid import comparable
 from encoder_pin_plugin.nodes.cluster_status import CidStatus, WantedPin, read_status, read_wanted
 from encoder_pin_plugin.nodes.http import Http
 
@@ -93,14 +93,6 @@ class ClusterWire:
 
     def _ask(self, method: str, path: str, *, query: Sequence[tuple[str, str]] = ()) -> Reply:
         return self.http.ask(method, path, query=query)
-
-
-def comparable(cid: str) -> str:
-    """A CID in the form that two texts of it have in common; what is none stays as it is."""
-    try:
-        return canonical(cid)
-    except InvalidCid:
-        return cid
 
 
 def _by_cid(reply: Reply) -> dict[str, CidStatus | NodeError]:

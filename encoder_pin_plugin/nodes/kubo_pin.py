@@ -11,13 +11,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from encoder_hookspecs.events import Reason
-from encoder_pin_plugin.errors import InvalidCid, NodeError
-from encoder_pin_plugin.nodes.cid import Cid, canonical
+from encoder_pin_plugin.errors import NodeError
+from encoder_pin_plugin.nodes.cid import comparable
 from encoder_pin_plugin.nodes.kubo_errors import OddReply
 from encoder_pin_plugin.nodes.sayings import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from encoder_pin_plugin.nodes.cid import Cid
 
 
 def follow_pin(
@@ -104,9 +106,4 @@ class _Following:
 
 
 def _same(text: str, cid: Cid) -> bool:
-    if text == cid.text:
-        return True
-    try:
-        return canonical(text) == cid.text
-    except InvalidCid:
-        return False
+    return text == cid.text or comparable(text) == cid.text

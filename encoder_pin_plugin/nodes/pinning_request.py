@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME
-from encoder_pin_plugin.nodes.cluster_wire import comparable
+from encoder_pin_plugin.nodes.cid import comparable
 from encoder_pin_plugin.nodes.sayings import said, word
 
 if TYPE_CHECKING:

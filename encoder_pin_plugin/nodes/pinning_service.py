@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from encoder_hookspecs.events import ContentType, Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
-from encoder_pin_plugin.nodes.cluster_wire import comparable
+from encoder_pin_plugin.nodes.cid import comparable
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
 from encoder_pin_plugin.nodes.patience import Patience
 from encoder_pin_plugin.nodes.pinning_request import WAITING, PinRequest

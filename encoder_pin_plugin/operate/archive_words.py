@@ -105,15 +105,11 @@ def show_stranded(repaired: Sequence[Repaired], found_again: Container[str]) -> 
         say(f"  {cid} of {f'job {one_line(job_id, 80)}' if job_id else 'a job that cannot be made out'}")
     if len(left) > NAMED:
         say(f"  … and {len(left) - NAMED:,} more")
-    files = " ".join(shlex.quote(str(path)) for done in repaired for path in _set_aside(done))
+    files = " ".join(shlex.quote(str(path)) for done in repaired for path in done.set_aside)
     say("encoder-pin archive repair --from-ledger writes again what the ledger knows; the rest is submitted anew with")
     say(f"  mkdir set-aside && cat {files} > set-aside/{ARCHIVE_NAME}")
     say("  encoder-pin import set-aside --apply")
     return True
-
-
-def _set_aside(done: Repaired) -> list[Path]:
-    return [it for it in (done.quarantine_file, done.healed and done.healed.quarantined) if it]
 
 
 def what_to_do(found: list[Checked], *, elsewhere: bool) -> str:

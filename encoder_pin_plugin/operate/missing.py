@@ -5,14 +5,12 @@ Somebody moved the file: that is also the normal way to collect it, so this is t
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
-from encoder_pin_plugin.archive.files import open_to_read
+from encoder_pin_plugin.archive.files import reading
 from encoder_pin_plugin.archive.index import PLAIN_PREFIX, prefix_of
 from encoder_pin_plugin.archive.reading import entries_in, read_blocks
-from encoder_pin_plugin.durable import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,15 +37,9 @@ def missing_lines(ledger: LedgerView, archive: Archive) -> list[str]:
 
 def _prefixes(path: Path) -> Iterator[bytes]:
     """How each line would begin if we had written it: that is its key."""
-    descriptor = open_to_read(path)
-    if descriptor is None:
-        return
-    try:
-        with storage_errors("read", path):
-            for block in read_blocks(descriptor):
-                yield from _prefixes_in(block)
-    finally:
-        os.close(descriptor)
+    with reading(path) as descriptor:
+        for block in () if descriptor is None else read_blocks(descriptor):
+            yield from _prefixes_in(block)
 
 
 def _prefixes_in(block: Block) -> Iterable[bytes]:

@@ -13,6 +13,7 @@ from encoder_pin_plugin.errors import ArchiveError, LockBusy
 from tests.archive.lines import migrated, record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -197,19 +198,24 @@ def test_a_line_that_an_audit_takes_back_while_others_are_settled_stays(
     assert waiting.where(*record(2).key) == waiting.migrated_path
 
 
-def test_a_line_that_an_audit_takes_back_while_it_is_to_leave_stays(
-    waiting: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _at_each_try(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[int], object]) -> list[int]:
+    """Have something done once a rewriting has begun; how many keys each try is to remove."""
     tries: list[int] = []
 
     class Slow(jsonl.WithoutKeys):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             tries.append(len(self._keys))
-            if len(tries) == 1:
-                _taken_back(waiting, 1)
+            meanwhile(len(tries))
 
     monkeypatch.setattr(jsonl, "WithoutKeys", Slow)
+    return tries
+
+
+def test_a_line_that_an_audit_takes_back_while_it_is_to_leave_stays(
+    waiting: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = _at_each_try(monkeypatch, lambda number: number == 1 and _taken_back(waiting, 1))
     keys = {record(1).key, record(2).key}
     assert waiting.compact(keys, [migrated(1), migrated(2)]).removed == 1
     assert tries == [2, 1]
@@ -220,15 +226,7 @@ def test_a_line_that_an_audit_takes_back_while_it_is_to_leave_stays(
 def test_what_was_migrated_meanwhile_keeps_nothing_from_leaving(
     waiting: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries: list[int] = []
-
-    class Slow(jsonl.WithoutKeys):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            tries.append(len(self._keys))
-            Archive(waiting.path.parent).compact((), [migrated(3)])
-
-    monkeypatch.setattr(jsonl, "WithoutKeys", Slow)
+    tries = _at_each_try(monkeypatch, lambda _: Archive(waiting.path.parent).compact((), [migrated(3)]))
     assert waiting.compact({record(1).key}, [migrated(1)]).removed == 1
     assert tries == [1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -115,3 +116,23 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     yield Desk(tmp_path, {"IPFS_API_ADDR": "http://127.0.0.1:1"})
     logger.remove()
     logger.configure(patcher=lambda _: None)
+
+
+def in_a_mount(desk: Desk, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a shell that may mount what nobody else sees, with the encoder-pin that is tested; skipped where
+    that cannot be had."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "mount"))):
+        pytest.skip("needs root to mount")
+    env = {**os.environ, **{name: value for name, value in desk.env.items() if value}}
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    result = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        cwd=desk.folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in result.stderr or "mount:" in result.stderr:
+        pytest.skip(f"this machine mounts nothing: {result.stderr}")
+    return result

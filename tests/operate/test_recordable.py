@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,31 +16,17 @@ import pytest
 
 from encoder_pin_plugin.operate import recordable
 from encoder_pin_plugin.operate.recordable import why_not
-from tests.operate.conftest import Desk
+from tests.operate.conftest import Desk, in_a_mount
 
 TOPICS = {"settings", "data folder", "disk", "locks", "software", "ledger", "clock", "archive", "worker", "plugins"}
 
 
 def _mounted(desk: Desk, options: str, then: str, command: str) -> dict[str, Any]:
     """What `command` says of a data folder in a mount of its own, which `then` is done to first."""
-    tools = [shutil.which(name) for name in ("unshare", "mount")]
-    if os.geteuid() != 0 or not all(tools):
-        pytest.skip("needs root to mount")
     data = shlex.quote(str(desk.data))
     desk.data.mkdir(exist_ok=True)
     script = f"mount -t tmpfs -o {options} tmpfs {data} && {then} encoder-pin {command} --json"
-    env = {**os.environ, **{name: value for name, value in desk.env.items() if value}}
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
-    result = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script],
-        cwd=desk.folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "unshare" in result.stderr or "mount:" in result.stderr:
-        pytest.skip(f"this machine mounts nothing: {result.stderr}")
+    result = in_a_mount(desk, script)
     assert result.returncode == 1, result.stderr
     return dict(json.loads(result.stdout))
 

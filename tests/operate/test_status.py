@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +14,7 @@ from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.presence import Presence
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from tests.fakes.kubo_node import FakeKubo
-from tests.operate.conftest import CIDS, Desk
+from tests.operate.conftest import CIDS, Desk, in_a_mount
 
 LINE = (
     b'{"hash":"%s","job_id":"job-1","size_mb":25.5,"type":"directory","failed_lazy_attempts":3,'
@@ -257,22 +254,8 @@ def test_looking_changes_nothing(desk: Desk) -> None:
 def test_it_works_where_nothing_may_be_written(desk: Desk) -> None:
     desk.submit("job-1")
     desk.ledger().close()
-    tools = [shutil.which(name) for name in ("unshare", "mount")]
-    if os.geteuid() != 0 or not all(tools):
-        pytest.skip("needs root to mount the folder read-only")
     script = f"mount --bind {desk.data} {desk.data} && mount -o remount,ro,bind {desk.data} && encoder-pin status"
-    env = {**os.environ, **{k: v for k, v in desk.env.items() if v}}
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
-    result = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script],
-        cwd=desk.folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "unshare" in result.stderr or "mount:" in result.stderr:
-        pytest.skip(f"this machine mounts nothing: {result.stderr}")
+    result = in_a_mount(desk, script)
     assert "1 open: 1 pending" in result.stdout, result.stderr
 
 
