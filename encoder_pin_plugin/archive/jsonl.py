@@ -283,7 +283,7 @@ def _readable(record: ArchiveRecord) -> bytes:
 
 def _log_stranded(left: Sequence[Stranded], aside: Sequence[Path]) -> None:
     if left:
-        cids = ", ".join(f"{cid} of job {job_id!a}" for cid, job_id in left[:_NAMED])
+        cids = ", ".join(f"{cid} of job {job_id!a}" if job_id else cid for cid, job_id in left[:_NAMED])
         more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
         where = " and ".join(map(str, aside))
         logger.warning("{}", f"set aside in {where}, and in no other line, so that nothing migrates it: {cids}{more}")

@@ -89,7 +89,7 @@ class WithoutFaults:
     `kept`, `doubles`, and `faults` (as many as there were bad lines) count lines; `quarantined` is the new file.
     """
 
-    def __init__(self, descriptor: int, quarantine: Path, *, doubles: bool = True) -> None:
+    def __init__(self, descriptor: int, quarantine: Path, *, doubles: bool) -> None:
         self._doubles = exact_doubles(descriptor) if doubles else set()
         self._ranges: list[tuple[int, int]] = []
         self._quarantine = quarantine

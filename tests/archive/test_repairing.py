@@ -41,6 +41,18 @@ def test_doubles_and_faults_go_in_one_repair(archive: Archive) -> None:
     assert (repaired.kept, repaired.quarantined, repaired.doubles) == (1, 1, 2)
 
 
+def test_of_what_was_migrated_faults_go_and_doubles_stay(archive: Archive) -> None:
+    written(archive, BAD, B)
+    archive.migrated_path.write_bytes(migrated(1) + BAD + migrated(1) + migrated(2)[:-1])
+    repaired = archive.repair(migrated=True)
+    assert archive.path.read_bytes() == BAD + B
+    assert archive.migrated_path.read_bytes() == migrated(1) * 2 + migrated(2)
+    assert (repaired.kept, repaired.quarantined, repaired.doubles) == (3, 1, 0)
+    assert repaired.quarantine_file
+    assert repaired.quarantine_file.read_bytes() == BAD
+    assert repaired.set_aside == [repaired.quarantine_file]
+
+
 def test_an_archive_in_order_is_left_as_it_is_whatever_its_size(archive: Archive) -> None:
     lines = [record(number).line() for number in range(3000)]
     inode = written(archive, *lines).path.stat().st_ino

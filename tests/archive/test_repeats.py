@@ -54,6 +54,11 @@ def test_line_numbers_are_those_of_the_whole_file(path: Path, descriptor: int, m
     assert line_numbers(descriptor, [10 * last]) == {10 * last: 6}
 
 
+def test_an_empty_first_line_is_one_too(path: Path, descriptor: int) -> None:
+    path.write_bytes(b"\n" + A)
+    assert line_numbers(descriptor, [1]) == {1: 2}
+
+
 @pytest.mark.parametrize(
     ("lines", "gone"),
     [
@@ -65,6 +70,7 @@ def test_line_numbers_are_those_of_the_whole_file(path: Path, descriptor: int, m
         ([A, A, WITHDRAWN_A, A, A], 3),
         ([b'{"withdrawn_at": 1}\n', b"no line\n", b"x" * 300_000 + b"\n", A], 0),
         ([record(1, job_id="withdrawn_at").line(), A], 0),
+        ([A, WITHDRAWN_A.replace(b".5", b".5e"), B], 0),
         ([A.replace(b",", b", "), WITHDRAWN_A.replace(b",", b", "), B], 2),
     ],
 )

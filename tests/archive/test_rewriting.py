@@ -107,7 +107,7 @@ def test_a_line_that_may_not_stay_for_its_length_goes_to_the_quarantine(file: Li
     long = b"x" * (5 << 19) + b"\n"
     file.path.write_bytes(LINES[0] + long + LINES[2])
     lock = ArchiveLock(tmp_path / "lock", 10)
-    sieve = rewrite(file, lock, lambda descriptor: WithoutFaults(descriptor, tmp_path / "quarantine"))
+    sieve = rewrite(file, lock, lambda descriptor: WithoutFaults(descriptor, tmp_path / "quarantine", doubles=True))
     assert sieve is not None
     assert sieve.quarantined is not None
     assert sieve.quarantined.read_bytes() == long

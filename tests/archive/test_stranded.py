@@ -38,6 +38,12 @@ def test_a_cid_that_stands_nowhere_else_is_found_with_its_job(tmp_path: Path, sp
     assert stranded([aside], [waiting, tmp_path / "none"]) == ((CIDS[0], "job-0"),)
 
 
+def test_the_job_of_a_line_that_is_cut_before_it_cannot_be_made_out(tmp_path: Path) -> None:
+    aside = tmp_path / "aside"
+    aside.write_bytes(line(0)[:80] + b"\n")
+    assert stranded([aside], []) == ((CIDS[0], ""),)
+
+
 def test_a_cid_that_was_taken_back_from_the_migrated_stands_there_no_more(tmp_path: Path) -> None:
     aside, migrated = tmp_path / "aside", tmp_path / "migrated"
     aside.write_bytes(no_number(line(0)) + no_number(line(1)))
@@ -50,18 +56,18 @@ def test_a_cid_that_was_taken_back_from_the_migrated_stands_there_no_more(tmp_pa
 
 def test_a_repair_names_them_and_so_does_the_log(archive: Archive) -> None:
     archive.path.parent.mkdir()
-    archive.path.write_bytes(line(1) + no_number(line(0)) + line(2)[:-20])
+    archive.path.write_bytes(line(1) + no_number(line(0)) + line(2)[:80])
     told: list[str] = []
     sink = logger.add(lambda message: told.append(message.record["message"]), level="WARNING")
     try:
         repaired = archive.repair()
     finally:
         logger.remove(sink)
-    assert repaired.stranded == ((CIDS[0], "job-0"), (CIDS[2], "job-2"))
+    assert repaired.stranded == ((CIDS[0], "job-0"), (CIDS[2], ""))
     assert repaired.healed
     assert told[-1] == (
         f"set aside in {repaired.quarantine_file} and {repaired.healed.quarantined}, and in no other line, so that"
-        f" nothing migrates it: {CIDS[0]} of job 'job-0', {CIDS[2]} of job 'job-2'"
+        f" nothing migrates it: {CIDS[0]} of job 'job-0', {CIDS[2]}"
     )
 
 

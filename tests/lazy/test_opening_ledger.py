@@ -24,11 +24,13 @@ class Opening:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "lazy-pins.db"
         self.prepared: list[Ledger] = []
+        self.told: list[bool] = []
         self.fails: Exception | None = None
         self.ledger = OpenLedger(self.path, self.prepare)
 
     def prepare(self, ledger: Ledger) -> None:
         self.prepared.append(ledger)
+        self.told.append(self.ledger.set_aside)
         if self.fails:
             raise self.fails
 
@@ -131,6 +133,7 @@ def test_a_damaged_one_is_set_aside_and_made_anew(opening: Opening, tmp_path: Pa
     assert opening.ledger.set_aside
     assert opening.ledger.get().new
     assert not opening.ledger.set_aside
+    assert opening.told == [False, True]
     opening.ledger.close()
 
 

@@ -44,8 +44,24 @@ class TestTrouble:
         for _ in range(3):
             worker._turn()
         assert any("set aside" in line for line in log)
+        assert not any("gone or empty" in line for line in log), "said already"
         assert list(bench.jobs()) == ["a"]
         assert worker._alarms.lasting() == []
+
+    def test_a_job_that_stands_nowhere_whole_is_an_alarm(
+        self, bench: Bench, worker: Worker, clock: Passing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.supernode.down()
+        bench.complete("a")
+        worker._turn()
+        (file,) = bench.spool.opened()
+        with closing(_ledger(bench)) as ledger:
+            ledger.correct(file.name.partition(".")[2], b"\0")
+        file.write_bytes(b"")
+        monkeypatch.setattr(Ledger, "select", lambda *_: [])
+        clock.passed += 10
+        worker._turn()
+        assert worker._alarms.lasting() == [f"damaged {file.name}"]
 
     def test_a_ledger_that_is_only_busy_is_an_alarm(
         self, worker: Worker, monkeypatch: pytest.MonkeyPatch, log: list[str]
