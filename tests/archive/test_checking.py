@@ -33,6 +33,7 @@ def test_what_is_not_there_is_in_order(path: Path) -> None:
     checked = check(path)
     assert checked.good
     assert (checked.path, checked.lines, checked.records, checked.torn, checked.faults) == (path, 0, 0, 0, ())
+    assert checked.double_lines == checked.variant_lines == ()
 
 
 def test_what_is_written_as_we_write_it_is_in_order(path: Path) -> None:
