@@ -12,6 +12,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from tests.faults.tools import need_root, run_tool, tool
 
 _SHUTDOWN = 0x8004587D
 _WITHOUT_LOG_FLUSH = 2
+
+LET_GO = 120.0
+"""Seconds within which everybody else has to let go of a disk that was unmounted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ class CutDisk:
     def restore(self) -> None:
         """The power is back: everybody is gone, and the file system is mounted again."""
         run_tool("umount", str(self.path))
+        self._wait_until_let_go()
         if not self._kind.shutdown:
             shutil.move(f"{self._image}.cut", self._image)
         self._mount()
@@ -88,6 +93,15 @@ class CutDisk:
         """Unmount it, and forget it."""
         with suppress(subprocess.CalledProcessError):
             run_tool("umount", "--lazy", str(self.path))
+
+    def _wait_until_let_go(self) -> None:
+        """Whoever took the mounts of this machine into a namespace of its own keeps the file system without power, and
+        mounting it again would find that one. Raises TimeoutError."""
+        until = time.monotonic() + LET_GO
+        while run_tool("losetup", "--associated", str(self._image)):
+            if time.monotonic() > until:
+                raise TimeoutError(f"another mount namespace holds the disk {self._image}: end what runs in it")
+            time.sleep(0.05)
 
     def _mount(self) -> None:
         try:

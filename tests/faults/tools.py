@@ -10,7 +10,8 @@ from functools import cache
 from tests.faults.rig import Missing
 
 PACKAGES = {"strace": "strace", "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs",
-            "mount": "mount", "umount": "mount", "cp": "coreutils"}  # fmt: skip
+            "mount": "mount", "umount": "mount", "losetup": "mount",
+            "cp": "coreutils"}  # fmt: skip
 
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
