@@ -30,7 +30,7 @@ class OpenLedger:
         self.path = path
         self.current: Ledger | None = None
         self.set_aside = False
-        """Whether we have set one aside, and said so, and have prepared none since."""
+        """Whether one was set aside, by us or by a quicker worker, which said so, and we have prepared none since."""
         self._file: schema.File | None = None
         self._prepare = prepare
 
@@ -64,7 +64,8 @@ class OpenLedger:
         if not schema.is_damaged(error):
             raise LedgerError(f"the ledger {self.path} cannot be used: {error}") from error
         try:
-            self.set_aside = schema.set_aside(self.path, self._file, str(error)) is not None
+            schema.set_aside(self.path, self._file, str(error))
         except StorageError as refused:
             text = f"the ledger {self.path} is damaged ({error}); {refused}"
             raise LedgerError(text) from refused
+        self.set_aside = True

@@ -146,8 +146,18 @@ def test_one_that_another_process_has_made_anew_is_not_set_aside(opening: Openin
     (tmp_path / "anew.db").rename(opening.path)
     opening.ledger.recover(damage.value)
     assert _set_aside(tmp_path) == []
-    assert not opening.ledger.set_aside
     assert not opening.ledger.get().new
+    assert not opening.ledger.set_aside
+    opening.ledger.close()
+
+
+def test_one_that_a_quicker_worker_has_set_aside_is_not_said_to_be_gone(opening: Opening, tmp_path: Path) -> None:
+    Ledger(opening.path).close()
+    opening.ledger.get()
+    opening.path.rename(tmp_path / "set aside by the other")
+    opening.ledger.recover(DAMAGED)
+    assert opening.ledger.get().new
+    assert opening.told == [False, True]
     opening.ledger.close()
 
 
