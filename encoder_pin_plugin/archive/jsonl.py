@@ -27,7 +27,7 @@ from encoder_pin_plugin.archive.reading import Entry, read_entries
 from encoder_pin_plugin.archive.record import WITHDRAWN, ArchiveRecord, Key, parse_line, utc_text
 from encoder_pin_plugin.archive.rewriting import rewrite, sweep
 from encoder_pin_plugin.archive.sieves import Leaving, WithoutFaults, WithoutKeys
-from encoder_pin_plugin.archive.stranded import Stranded, stranded
+from encoder_pin_plugin.archive.stranded import NAMED, Stranded, stranded
 from encoder_pin_plugin.archive.totals import Total, total_of
 from encoder_pin_plugin.durable import storage_errors
 from encoder_pin_plugin.errors import ArchiveError
@@ -41,13 +41,11 @@ if TYPE_CHECKING:
 
 QUARANTINE_NAME = "quarantine"
 
-_NAMED = 20
-
 
 @dataclass(frozen=True, kw_only=True)
 class Repaired:
-    """What a repair did: lines kept, moved to `quarantine_file`, dropped as exact doubles, and the torn tail; and what
-    of that was set aside although no other line has its CID."""
+    """What a repair did to one file: lines kept, moved to `quarantine_file`, dropped as exact doubles, and the torn
+    tail; and what of that was set aside although no other line has its CID."""
 
     kept: int
     quarantined: int
@@ -156,24 +154,13 @@ class Archive:
         """Whether the archive is in order; changes nothing. Raises `StorageError`, `ArchiveError`."""
         return check(self.path)
 
-    def repair(self, *, migrated: bool = False) -> Repaired:
-        """Move what is no record to the quarantine, remove exact doubles, keep every other line byte for byte; of what
-        was migrated, where the last line of a key decides, doubles stay too.
-        Raises `LockBusy`, `StorageError`, `ArchiveError`; each file is then as it was."""
+    def repair(self) -> tuple[Repaired, Repaired]:
+        """Of what waits, and of what was migrated, move what is no record to the quarantine and remove exact doubles;
+        every other line stays, byte for byte. Where the last line of a key decides, among the migrated, doubles stay.
+        Raises `LockBusy`, `StorageError`, `ArchiveError`; each file is then repaired, or as it was."""
         self._renew_after_fork()
-        healed = self._heal()
-        file = self._migrated if migrated else self._waiting
-        sieve = rewrite(file, self._lock, lambda it: WithoutFaults(it, self.quarantine, doubles=not migrated))
-        done = Repaired(
-            kept=sieve.kept if sieve else 0,
-            quarantined=sieve.faults if sieve else 0,
-            doubles=sieve.doubles if sieve else 0,
-            quarantine_file=sieve.quarantined if sieve else None,
-            healed=healed,
-        )
-        left = stranded(done.set_aside, (self.path, self.migrated_path))
-        _log_stranded(left, done.set_aside)
-        return replace(done, stranded=left)
+        waiting, migrated = self._heal(self._waiting), self._heal(self._migrated)
+        return self._repair(self._waiting, waiting, doubles=True), self._repair(self._migrated, migrated, doubles=False)
 
     def compact(self, remove: Collection[Key], migrated_lines: Sequence[bytes] = ()) -> Compacted:
         """Append `migrated_lines` to what was migrated, durably, then remove the keys from what waits.
@@ -202,7 +189,8 @@ class Archive:
         line = _readable(replace(record, extra={}))
         withdrawal = replace(record, extra={WITHDRAWN: utc_text(datetime.now(UTC)), "why": why}).line()
         self._renew_after_fork()
-        self._heal()
+        self._heal(self._waiting)
+        self._heal(self._migrated)
         with self._lock.held():
             if self._waiting.find(record.key) is None:
                 self._waiting.append(line)
@@ -214,21 +202,33 @@ class Archive:
         """Finish at start what a killed process had begun: heal torn tails, remove temporary files, and drop from
         the archive what stands among the migrated already. Raises as `compact` does."""
         self._renew_after_fork()
-        self._heal()
+        self._heal(self._waiting)
+        self._heal(self._migrated)
         with storage_errors("tidy", self.path.parent):
             sweep(self.path)
             sweep(self.migrated_path)
         version = self._migrated.version()
         return self._leave(self._waiting.keys_also_in(self._migrated), version)
 
-    def _heal(self) -> Healed | None:
-        """Heal both files where they are; what was done to the archive."""
-        if not (self.path.exists() or self.migrated_path.exists()):
+    def _repair(self, file: LineFile, healed: Healed | None, *, doubles: bool) -> Repaired:
+        sieve = rewrite(file, self._lock, lambda it: WithoutFaults(it, self.quarantine, doubles=doubles))
+        done = Repaired(
+            kept=sieve.kept if sieve else 0,
+            quarantined=sieve.faults if sieve else 0,
+            doubles=sieve.doubles if sieve else 0,
+            quarantine_file=sieve.quarantined if sieve else None,
+            healed=healed,
+        )
+        left = stranded(done.set_aside, (self.path, self.migrated_path))
+        _log_stranded(left, done.set_aside)
+        return replace(done, stranded=left)
+
+    def _heal(self, file: LineFile) -> Healed | None:
+        """Heal a file where there is one; what was done to it."""
+        if not file.path.exists():
             return None
         with self._lock.held():
-            if self.migrated_path.exists():
-                self._migrated.heal()
-            return self._waiting.heal() if self.path.exists() else None
+            return file.heal()
 
     def _leave(self, keys: Collection[Key], version: Version) -> Compacted:
         """Remove from what waits the keys that stood among the migrated when that file was of this version."""
@@ -283,8 +283,8 @@ def _readable(record: ArchiveRecord) -> bytes:
 
 def _log_stranded(left: Sequence[Stranded], aside: Sequence[Path]) -> None:
     if left:
-        cids = ", ".join(f"{cid} of job {job_id!a}" if job_id else cid for cid, job_id in left[:_NAMED])
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        cids = ", ".join(f"{cid} of job {job_id!a}" if job_id else cid for cid, job_id in left[:NAMED])
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         where = " and ".join(map(str, aside))
         logger.warning("{}", f"set aside in {where}, and in no other line, so that nothing migrates it: {cids}{more}")
 

@@ -13,7 +13,7 @@ from encoder_pin_plugin.archive.waiting import CID_WORD
 from encoder_pin_plugin.nodes.cid import comparable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from encoder_pin_plugin.archive.record import ArchiveRecord
@@ -21,13 +21,27 @@ if TYPE_CHECKING:
 Stranded = tuple[str, str]
 """A CID in canonical form, and the job that it is said to be of; empty where that cannot be made out."""
 
+NAMED = 20
+"""How many of them are named one by one, in the log and for a person."""
+
 
 def stranded(aside: Iterable[Path], files: Iterable[Path]) -> tuple[Stranded, ...]:
     """What can be made out in the files `aside`, as `encoder-pin import` would, and has no line in any of `files`; in
     order, each once. Raises `StorageError`, `ArchiveError`."""
-    found = dict.fromkeys(
-        (it.cid, it.job_id or "") for path in aside for it in read_list(path) if isinstance(it, Former)
-    )
+    return _without_a_line(_made_out(aside), files)
+
+
+def would_strand(files: Sequence[Path]) -> tuple[Stranded, ...]:
+    """Likewise what a repair of `files` would set aside. Raises `StorageError`, `ArchiveError`."""
+    return _without_a_line((it for it in _made_out(files) if it.line is None), files)
+
+
+def _made_out(files: Iterable[Path]) -> Iterator[Former]:
+    return (it for path in files for it in read_list(path) if isinstance(it, Former))
+
+
+def _without_a_line(former: Iterable[Former], files: Iterable[Path]) -> tuple[Stranded, ...]:
+    found = dict.fromkeys((it.cid, it.job_id or "") for it in former)
     standing = _standing({cid for cid, _ in found}, files) if found else set()
     return tuple(it for it in found if it[0] not in standing)
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from encoder_pin_plugin.operate.archive_list import lines_of_record, list_
-from encoder_pin_plugin.operate.archive_words import show_checked, show_plan, show_repaired, show_stranded, what_to_do
+from encoder_pin_plugin.operate.archive_words import (
+    name_stranded,
+    say_how_to_take_over,
+    show_checked,
+    show_plan,
+    show_repaired,
+    what_to_do,
+)
 from encoder_pin_plugin.operate.context import Operator, json_option, pass_operator
 from encoder_pin_plugin.operate.output import busy, count, megabytes, say, say_json
 
@@ -71,7 +78,8 @@ def check(operator: Operator, /, file: Path | None, as_json: bool) -> None:
 def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
     """Set bad lines aside, drop exact doubles.
 
-    Every good line stays byte for byte; bad ones go to quarantine/. Of what was migrated, no line is a double.
+    Every good line stays byte for byte; bad ones go to quarantine/. Among what was migrated doubles stay too: there
+    the last line of a job counts.
 
     Lines that stand in no file here may have been collected (moved to another machine): only with --from-ledger are
     they written again, from what the ledger remembers. Exit code 1 where a line was set aside whose CID no other has.
@@ -83,21 +91,19 @@ def repair(operator: Operator, from_ledger: bool, dry_run: bool) -> None:
     """
     archive = _archive(operator)
     if dry_run:
-        for path in (archive.path, archive.migrated_path):
-            show_plan(_checked(path))
-        if from_ledger:
-            _show_lost(list(_lost(operator, archive)))
+        _show_plan(operator, archive, from_ledger=from_ledger)
         return
     with busy("repairing …"):
-        done, migrated = archive.repair(), archive.repair(migrated=True)
+        done, migrated = archive.repair()
         lost = list(_lost(operator, archive)) if from_ledger else []  # what is set aside now stands no more
         restored = archive.restore(lost) if lost else ()
     show_repaired(archive.path, done)
-    if migrated.quarantined:
+    if migrated.quarantined or migrated.healed:
         show_repaired(archive.migrated_path, migrated)
     if from_ledger:
         say(f"wrote {count(len(restored), 'line')} again that the ledger knows and no file had")
-    if show_stranded((done, migrated), {record.hash for record in restored}):
+    if name_stranded((*done.stranded, *migrated.stranded), restored, "was set aside"):
+        say_how_to_take_over((*done.set_aside, *migrated.set_aside))
         raise click.exceptions.Exit(1)
 
 
@@ -159,6 +165,21 @@ def _as_dict(found: Checked) -> dict[str, Any]:
     faults = [{"line": number, "fault": fault} for number, fault in found.faults]
     extra = {"path": str(found.path), "faults": faults, "invalid": found.invalid, "good": found.good}
     return asdict(found) | extra
+
+
+def _show_plan(operator: Operator, archive: Archive, *, from_ledger: bool) -> None:
+    """What a repair would do; changes nothing."""
+    from encoder_pin_plugin.archive.stranded import would_strand
+
+    files = (archive.path, archive.migrated_path)
+    found = [_checked(path) for path in files]
+    for it in found:
+        show_plan(it)
+    lost = list(_lost(operator, archive)) if from_ledger else []
+    if from_ledger:
+        _show_lost(lost)
+    if any(it.invalid or it.torn for it in found):
+        name_stranded(would_strand(files), lost, "would be set aside")
 
 
 def _show_lost(lost: list[ArchiveRecord]) -> None:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from encoder_pin_plugin.operate.output import count, one_line, say
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from encoder_pin_plugin.archive.checking import Checked, Pair
     from encoder_pin_plugin.archive.jsonl import Repaired
-
-NAMED = 20
-"""CIDs that are named one by one."""
+    from encoder_pin_plugin.archive.record import ArchiveRecord
+    from encoder_pin_plugin.archive.stranded import Stranded
 
 
 def show_checked(found: Checked) -> None:
@@ -83,33 +82,39 @@ def show_repaired(path: Path, done: Repaired) -> None:
         say(f"torn end of {count(done.healed.size, 'byte')}: {done.healed.what}")
 
 
-def show_stranded(repaired: Sequence[Repaired], found_again: Container[str]) -> bool:
-    """Name the CIDs that were set aside and stand nowhere else, and say how they are taken over again; whether there
-    are any.
+def name_stranded(found: Iterable[Stranded], restored: Iterable[ArchiveRecord], what: str) -> bool:
+    """Name the CIDs of bad lines that no other line has; whether there are any.
 
     Args:
-        found_again: CIDs of lines that were written again since.
+        found: as `stranded` finds them.
+        restored: lines that were written again since, or would be.
+        what: became of those bad lines, as in "was set aside".
     """
-    import shlex
+    from encoder_pin_plugin.archive.stranded import NAMED
 
-    from encoder_pin_plugin.archive.files import ARCHIVE_NAME
-
-    left = [(cid, job_id) for done in repaired for cid, job_id in done.stranded if cid not in found_again]
+    again = {record.hash for record in restored}
+    left = [(cid, job_id) for cid, job_id in found if cid not in again]
     if not left:
         return False
     stand, them = ("CID stands", "it") if len(left) == 1 else ("CIDs stand", "them")
-    say(
-        f"{len(left):,} {stand} in what was set aside and in no other line, so nothing would migrate {them}:", bold=True
-    )
+    say(f"{len(left):,} {stand} in what {what} and in no other line, so nothing would migrate {them}:", bold=True)
     for cid, job_id in left[:NAMED]:
         say(f"  {cid} of {f'job {one_line(job_id, 80)}' if job_id else 'a job that cannot be made out'}")
     if len(left) > NAMED:
         say(f"  … and {len(left) - NAMED:,} more")
-    files = " ".join(shlex.quote(str(path)) for done in repaired for path in done.set_aside)
+    return True
+
+
+def say_how_to_take_over(aside: Iterable[Path]) -> None:
+    """How to have the CIDs pinned that stand in nothing but the files `aside`."""
+    import shlex
+
+    from encoder_pin_plugin.archive.files import ARCHIVE_NAME
+
+    files = " ".join(shlex.quote(str(path)) for path in aside)
     say("encoder-pin archive repair --from-ledger writes again what the ledger knows; the rest is submitted anew with")
     say(f"  mkdir set-aside && cat {files} > set-aside/{ARCHIVE_NAME}")
     say("  encoder-pin import set-aside --apply")
-    return True
 
 
 def what_to_do(found: list[Checked], *, elsewhere: bool) -> str:

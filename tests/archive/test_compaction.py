@@ -176,9 +176,9 @@ def test_a_migrated_record_can_be_taken_back_and_migrated_again(waiting: Archive
 
 
 def test_repairing_a_missing_archive_is_nothing(tmp_path: Path) -> None:
-    assert Archive(tmp_path / "none").repair() == jsonl.Repaired(
-        kept=0, quarantined=0, doubles=0, quarantine_file=None, healed=None
-    )
+    nothing = jsonl.Repaired(kept=0, quarantined=0, doubles=0, quarantine_file=None, healed=None)
+    assert Archive(tmp_path / "none").repair() == (nothing, nothing)
+    assert not (tmp_path / "none").exists()
 
 
 def _taken_back(waiting: Archive, number: int) -> None:

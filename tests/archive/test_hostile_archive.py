@@ -101,14 +101,14 @@ def test_repairing_moves_away_what_is_no_record_and_loses_nothing(hostile: Archi
     with hostile.path.open("ab") as file:
         file.truncate(len(before) - 50)
         file.write(record(201).line() + record(202, size_mb=7).line() + before[-50:])
-    repaired = hostile.repair()
+    repaired, _ = hostile.repair()
     assert (repaired.quarantined, repaired.doubles, repaired.healed is not None) == (len(FOREIGN), 1, True)
     assert repaired.quarantine_file
     assert repaired.quarantine_file.read_bytes() == b"".join(FOREIGN.values())
     lines = hostile.path.read_bytes().splitlines(keepends=True)
     assert set(lines) >= set(ODD.values()) - {ODD["CRLF"]}
     assert repaired.kept == len(lines) == len(FOREIGN) + 2 * len(ODD) + 1
-    again = hostile.repair()
+    again, _ = hostile.repair()
     assert (again.quarantined, again.doubles, again.kept) == (0, 0, repaired.kept)
 
 

@@ -143,6 +143,35 @@ def test_a_dry_repair_changes_nothing(desk: Desk, archive: Archive) -> None:
     assert "would set aside 1 bad line" in result.stdout
     assert archive.path.read_bytes() == before
     assert not archive.quarantine.exists()
+    assert "in no other line" not in result.stdout
+
+
+def test_a_dry_repair_names_what_stands_in_bad_lines_alone(desk: Desk, archive: Archive) -> None:
+    others = "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n", "QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB"
+    with archive.path.open("ab") as file:
+        file.write(_record(1).line()[:-9] + b"\n")  # its CID stands in a good line too
+        file.write(_record(7, hash=others[0]).line()[:-9])
+    archive.migrated_path.write_bytes(_record(8, hash=others[1]).line().replace(b"1.5", b"NaN"))
+    archive.migrated_path.chmod(0o600)
+    planned = desk.run("archive", "repair", "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert "2 CIDs stand in what would be set aside and in no other line" in planned.stdout
+    assert f"  {others[0]} of job job-7\n  {others[1]} of job job-8\n" in planned.stdout
+    assert CIDS[1] not in planned.stdout
+    assert "import" not in planned.stdout
+    repaired = desk.run("archive", "repair")
+    assert repaired.exit_code == 1
+    assert f"  {others[0]} of job job-7\n  {others[1]} of job job-8\n" in repaired.stdout
+
+
+def test_a_torn_end_of_what_was_migrated_is_told_and_its_cid_named(desk: Desk, archive: Archive) -> None:
+    other = "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n"
+    archive.migrated_path.write_bytes(_record(7, hash=other).line()[:-9])
+    archive.migrated_path.chmod(0o600)
+    repaired = desk.run("archive", "repair")
+    assert repaired.exit_code == 1
+    assert f"{archive.migrated_path}: kept 0 lines\ntorn end of " in repaired.stdout
+    assert f"  {other} of job job-7\n" in repaired.stdout
 
 
 def test_a_repair_keeps_good_lines_and_loses_nothing(desk: Desk, archive: Archive) -> None:
