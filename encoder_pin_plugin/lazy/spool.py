@@ -143,6 +143,7 @@ class Spool:
         reason = target.with_name(f"{target.name}.why")
         try:
             with durable.storage_errors("set aside the job file", path):
+                durable.make_folder(self.rejected)
                 durable.replace_file(reason, f"{why}\n".encode("utf-8", "replace"))
                 durable.move(path, target)
         except StorageError:
@@ -153,6 +154,18 @@ class Spool:
                 raise FileNotFoundError(path) from None
             raise
         return target
+
+    def submit_again(self, path: Path) -> Submission:
+        """Move the rejected file at `path` back to `new/`, durably, as a new submission of its job.
+
+        Raises: as `read`.
+        """
+        submission = new_submission(self.read(path).job)
+        with durable.storage_errors("submit again the job file", path):
+            durable.make_folder(self.new)
+            durable.move(path, self.new / submission.name)
+            path.with_name(f"{path.name}.why").unlink(missing_ok=True)
+        return submission
 
     def why(self, path: Path) -> str:
         """Why the file at `path` was rejected."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +15,6 @@ from encoder_pin_plugin.operate.failures import Failure
 from encoder_pin_plugin.operate.output import duration, say, warn
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from encoder_pin_plugin.lazy.ledger import Ledger
     from encoder_pin_plugin.lazy.spool import Spool
     from encoder_pin_plugin.operate.rows import JobRow
@@ -55,31 +54,21 @@ def retry(operator: Operator, job: str) -> None:
 
     data_dir = operator.open_data_dir()
     rows = choose_job(data_dir, job)
-    files = [row for row in rows if row.state == "rejected" and row.file]
-    for row in files:
-        _submit_again(Spool(data_dir), row)
+    files = [Path(row.file) for row in rows if row.state == "rejected" and row.file]
+    for path in files:
+        _submit_again(Spool(data_dir), path)
     if not files:
         _retry_now(data_dir, rows)
     _warn_if_nobody_works(data_dir)
 
 
-def _submit_again(spool: Spool, row: JobRow) -> None:
-    """Put a file that was set aside back among the new ones, as a new submission. Raises Failure, StorageError."""
-    from pathlib import Path
-
-    from encoder_pin_plugin.durable import make_folder, move, storage_errors
+def _submit_again(spool: Spool, path: Path) -> None:
     from encoder_pin_plugin.errors import InvalidJobFile
-    from encoder_pin_plugin.lazy.jobfile import new_submission
 
-    path = Path(row.file or "")
     try:
-        job = spool.read(path).job
+        job = spool.submit_again(path).job
     except InvalidJobFile as error:
         raise Failure(f"{path} still holds no job: {error}. Correct it, or delete it and submit the job") from error
-    with storage_errors("put back the job file", path):
-        make_folder(spool.new)
-        move(path, spool.new / new_submission(job).name)
-        path.with_name(f"{path.name}.why").unlink(missing_ok=True)
     say(f"job {job.job_id} is submitted again")
 
 
@@ -141,13 +130,8 @@ def reject(operator: Operator, job: str, why: str) -> None:
 
 def _files(spool: Spool, data_dir: Path, rows: list[JobRow]) -> list[Path]:
     """Every file of an open job; one that is lost is written again first, so that something is kept."""
-    from pathlib import Path
-
-    from encoder_pin_plugin.durable import make_folder, storage_errors
     from encoder_pin_plugin.errors import InvalidJobFile
 
-    with storage_errors("create the folder", spool.rejected):
-        make_folder(spool.rejected)
     key = rows[0].key
     if any(row.state != "arrived" for row in rows):
         spool.create()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder_pin_plugin.errors import StorageError
+from encoder_pin_plugin.errors import InvalidJobFile, StorageError
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.spool import Spool
 from tests.conftest import Said
@@ -82,6 +82,40 @@ def test_a_rejection_whose_last_sync_fails_keeps_the_reason(spool: Spool, monkey
     with pytest.raises(FileNotFoundError):
         spool.reject(spool.new / "bad", "because")
     assert files(spool)["rejected"] == ["bad", "bad.why"]
+
+
+def test_the_folder_of_rejected_files_is_made_where_it_is_missing(spool: Spool) -> None:
+    (spool.new / "bad").touch()
+    spool.rejected.rmdir()
+    assert spool.reject(spool.new / "bad", "because") == spool.rejected / "bad"
+
+
+def test_a_rejected_job_is_submitted_again_and_its_reason_goes(spool: Spool, said: Said) -> None:
+    first = spool.record(JOB)
+    spool.new.joinpath(first.name).rename(spool.rejected / "by hand")
+    (spool.rejected / "by hand.why").touch()
+    spool.new.rmdir()
+    said.clear()
+    again = spool.submit_again(spool.rejected / "by hand")
+    assert (again.job, again.key, again.nonce != first.nonce) == (first.job, first.key, True)
+    assert spool.read(spool.new / again.name).job == JOB
+    assert files(spool)["rejected"] == []
+    kinds = [call[0] for call in said]
+    assert kinds[kinds.index("rename") :] == ["rename", "fsync", "fsync", "unlink"]
+    spool.new.joinpath(again.name).rename(spool.rejected / "without a reason")
+    assert spool.submit_again(spool.rejected / "without a reason").job == JOB
+
+
+def test_what_holds_no_job_or_cannot_be_moved_stays_rejected(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    (spool.rejected / "no job").touch()
+    with pytest.raises(InvalidJobFile, match="it is empty"):
+        spool.submit_again(spool.rejected / "no job")
+    path = spool.rejected / new_submission(JOB).name
+    path.write_bytes(new_submission(JOB).body)
+    monkeypatch.setattr(os, "rename", failing(errno.EIO))
+    with pytest.raises(StorageError, match=f"^cannot submit again the job file {path}: "):
+        spool.submit_again(path)
+    assert files(spool)["rejected"] == sorted(["no job", path.name])
 
 
 def test_a_reason_that_is_lost_is_said_to_be(spool: Spool) -> None:
