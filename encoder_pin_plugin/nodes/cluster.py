@@ -20,7 +20,7 @@ from encoder_pin_plugin.nodes.cluster_status import EVERYWHERE, CidStatus, Wante
 from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole
 from encoder_pin_plugin.nodes.cluster_wire import ClusterWire
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
-from encoder_pin_plugin.nodes.patience import Patience
+from encoder_pin_plugin.nodes.pin_wait import PinWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,9 +105,9 @@ class ClusterNode:
             NodeError: STALLED where no peer has worked on it for the stall limit, TIMEOUT at the total limit, NODE_FULL
                 or NODE_ERROR where a peer says why, NOT_ALLOWED for what only other settings can mend.
         """
-        patience = Patience(limits)
+        wait = PinWait(limits)
         wanted = self.submit(cid, name=name, meta=meta, origins=origins)
-        self._follow(wanted, quote(cid, safe=""), patience, progress or (lambda _: None))
+        self._follow(wanted, quote(cid, safe=""), wait, progress or (lambda _: None))
 
     def submit(
         self,
@@ -176,19 +176,19 @@ class ClusterNode:
     def _known(self, status: CidStatus) -> list[PinNode]:
         return [node for node in map(self._peers.of, status.holders) if node is not None]
 
-    def _follow(self, wanted: WantedPin, cid: str, patience: Patience, progress: Callable[[int], None]) -> None:
+    def _follow(self, wanted: WantedPin, cid: str, wait: PinWait, progress: Callable[[int], None]) -> None:
         recovered, trouble = False, None
         status = CidStatus(cid=cid)
-        patience.begin()
-        while (over := patience.over()) is None:
+        wait.begin()
+        while (over := wait.over()) is None:
             try:
-                status, trouble = self._wire.status(cid, seconds=patience.left(self._wire.http.seconds)), None
+                status, trouble = self._wire.status(cid, seconds=wait.left(self._wire.http.seconds)), None
             except NodeError as error:  # one question of many: the pin goes on without it
                 if error.reason is Reason.NOT_ALLOWED:
                     raise
                 trouble = error
             told = status.judged(self._copies(wanted.replication_min, status))
-            if patience.saw((status.peers, str(trouble)), working=status.working and not trouble):
+            if wait.saw((status.peers, str(trouble)), working=status.working and not trouble):
                 progress(status.copies)
             if told.yes and not trouble:
                 return
@@ -196,7 +196,7 @@ class ClusterNode:
                 recovered = True
                 with contextlib.suppress(NodeError):  # Cluster tries again by itself, later
                     self._wire.recover(cid)
-            patience.pause()
+            wait.pause()
         raise trouble or _given_up(f"{self.address} pinning {cid}", status, over, told.detail)
 
     def _told(self, cid: str, answer: CidStatus | NodeError, *, named: bool) -> Told:

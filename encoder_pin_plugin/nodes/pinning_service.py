@@ -16,7 +16,7 @@ from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cid import comparable
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
-from encoder_pin_plugin.nodes.patience import Patience
+from encoder_pin_plugin.nodes.pin_wait import PinWait
 from encoder_pin_plugin.nodes.pinning_request import WAITING, PinRequest
 from encoder_pin_plugin.nodes.pinning_wire import BATCH, Busy, PinningWire
 
@@ -101,10 +101,10 @@ class PinningService:
             NodeError: STALLED where it stays queued for the stall limit, TIMEOUT at the total limit, NODE_ERROR where
                 it says `failed`, UNPROVED where the request is gone, NOT_ALLOWED for what only other settings can mend.
         """
-        patience = Patience(limits)
-        request = self.submit(cid, name=name, meta=meta, origins=origins, until=patience.until)
+        wait = PinWait(limits)
+        request = self.submit(cid, name=name, meta=meta, origins=origins, until=wait.until)
         self._help(request)
-        self._follow(request, patience, progress or (lambda _: None))
+        self._follow(request, wait, progress or (lambda _: None))
 
     def submit(
         self,
@@ -120,7 +120,7 @@ class PinningService:
         Raises `NodeError`."""
         until = until or time.monotonic() + self._wire.http.seconds
         pin: dict[str, object] = {"cid": cid, "name": name[:LONGEST_NAME]}
-        pin["meta"] = {"app": PIN_NAME} | dict((meta or {}).items())
+        pin["meta"] = {"app": PIN_NAME} | dict(meta or {})
         if origins:
             pin["origins"] = list(origins)[:MOST_ORIGINS]
         there = self._best(cid, until)
@@ -206,29 +206,29 @@ class PinningService:
             with contextlib.suppress(NodeError, OSError):
                 self._dial(request.delegates)
 
-    def _follow(self, request: PinRequest, patience: Patience, progress: Callable[[int], None]) -> None:
+    def _follow(self, request: PinRequest, wait: PinWait, progress: Callable[[int], None]) -> None:
         what = f"{self.address} pinning {request.cid}"
         trouble: NodeError | None = None
         changes = 0
-        patience.begin()
+        wait.begin()
         while not request.pinned or trouble is not None:
-            if (over := patience.over()) is not None:
+            if (over := wait.over()) is not None:
                 raise trouble or NodeError(f"{what}: {over.value}, {request.in_words()}", _end(over, request))
             if request.status == "failed" and not request.of_cluster:
                 raise NodeError(f"{what}: {request.in_words()}", Reason.NODE_ERROR)
-            patience.pause()
+            wait.pause()
             try:
-                request, trouble = self._again(request, patience, what), None
+                request, trouble = self._again(request, wait, what), None
             except NodeError as error:  # one question of many: the pin goes on without it
                 if error.reason in (Reason.NOT_ALLOWED, Reason.UNPROVED):
                     raise
                 trouble = error
-            if patience.saw((request, str(trouble)), working=request.status == "pinning" and trouble is None):
+            if wait.saw((request, str(trouble)), working=request.status == "pinning" and trouble is None):
                 changes += 1
                 progress(changes)
 
-    def _again(self, request: PinRequest, patience: Patience, what: str) -> PinRequest:
-        now = self._wire.get(request.requestid, seconds=patience.left(self._wire.http.seconds), until=patience.until)
+    def _again(self, request: PinRequest, wait: PinWait, what: str) -> PinRequest:
+        now = self._wire.get(request.requestid, seconds=wait.left(self._wire.http.seconds), until=wait.until)
         if now is None:
             raise NodeError(f"{what}: the service no longer knows request {request.requestid}", Reason.UNPROVED)
         if comparable(now.cid) != comparable(request.cid):

@@ -15,8 +15,8 @@ LONGEST_PAUSE = 5.0
 """Seconds between two questions; content at hand is pinned in half a second, a large video in minutes."""
 
 
-class Patience:
-    """The clock of one pin.
+class PinWait:
+    """The waiting for one pin.
 
     A service that says it is at work is not hurried by the stall limit: it watches its own fetching (Cluster gives
     up after two minutes without a block and says `pin_error`), and tells us nothing of its progress. The total limit
@@ -54,6 +54,6 @@ class Patience:
         return min(most, max(self.until - time.monotonic(), 0.001))
 
     def pause(self) -> None:
-        """Wait a little, longer each time."""
+        """Sleep a little, longer each time."""
         time.sleep(self.left(min(self._pause, self._limits.stall / 4)))
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
