@@ -22,7 +22,7 @@ from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.lazy.presence import seems_alive
 from encoder_pin_plugin.lazy.spool import Spool, not_recorded
-from encoder_pin_plugin.nodes.base import Limits
+from encoder_pin_plugin.nodes.base import limits_of
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.settings import data_dir, load_settings
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from encoder_hookspecs.events import CompletedJob, LocalFallback
     from encoder_pin_plugin.lazy.worker import Worker
     from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.nodes.kubo import KuboNode
     from encoder_pin_plugin.settings import Settings
 
 
@@ -73,7 +74,7 @@ class Service:
         return Archive(self.data_dir)
 
     @cached_property
-    def local(self) -> PinNode:
+    def local(self) -> KuboNode:
         """The encoder's own node."""
         from encoder_pin_plugin.nodes.kubo import KuboNode  # the host's import must not pay for the IPFS client
 
@@ -84,9 +85,9 @@ class Service:
         """The supernode: a Cluster or a Kubo node; None where none is configured."""
         settings = self.settings
         if settings.use_cluster_for_pins and settings.ipfs_cluster_endpoint:
-            from encoder_pin_plugin.nodes.targets import open_node
+            from encoder_pin_plugin.nodes.targets import read_target
 
-            return open_node(f"cluster+{settings.ipfs_cluster_endpoint}", auth=settings.ipfs_cluster_auth)
+            return read_target(f"cluster+{settings.ipfs_cluster_endpoint}").open(settings.ipfs_cluster_auth)
         if settings.threespeak_ipfs_endpoint is None:
             return None
         from encoder_pin_plugin.nodes.kubo import KuboNode
@@ -96,8 +97,7 @@ class Service:
     @cached_property
     def pinner(self) -> LocalPinner:
         """Pins on the local node."""
-        limits = Limits(stall=self.settings.lazy_pin_stall_timeout, total=self.settings.lazy_pin_timeout)
-        return LocalPinner(node=self.local, limits=limits, sync=SharedSync())
+        return LocalPinner(node=self.local, limits=limits_of(self.settings), sync=SharedSync())
 
     def record(self, job: CompletedJob) -> None:
         """Record a finished job durably. Raises NotRecorded."""

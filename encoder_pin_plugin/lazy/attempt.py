@@ -22,7 +22,7 @@ from encoder_pin_plugin.lazy import retry
 from encoder_pin_plugin.lazy.listing import Listing
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
 from encoder_pin_plugin.lazy.ports import Outcome
-from encoder_pin_plugin.nodes.base import Answer, Limits, Told
+from encoder_pin_plugin.nodes.base import Answer, Told, limits_of
 
 if TYPE_CHECKING:
     from encoder_pin_plugin.clock import Clock
@@ -62,7 +62,7 @@ class Attempts:
     def __init__(self, node: PinNode, settings: Settings, decisions: Decisions, clock: Clock, post: Post) -> None:
         self._node = node
         self._settings = settings
-        self._limits = Limits(stall=settings.lazy_pin_stall_timeout, total=settings.lazy_pin_timeout)
+        self._limits = limits_of(settings)
         self._decisions = decisions
         self._clock = clock
         self._post = post

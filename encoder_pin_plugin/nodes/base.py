@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from encoder_hookspecs.events import ContentType, Reason
+    from encoder_pin_plugin.settings import Settings
 
 PIN_NAME = "encoder-pin"
 """The name our pins carry on Kubo, so that a pin of ours is told from everybody else's."""
@@ -92,6 +93,11 @@ class Limits:
 
     stall: float = 120.0
     total: float = 900.0
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How long one pin may take, as the settings have it."""
+    return Limits(stall=settings.lazy_pin_stall_timeout, total=settings.lazy_pin_timeout)
 
 
 class PinNode(Protocol):

@@ -61,7 +61,7 @@ class Look:
 
 
 def rule_for(url: str, *, pinned_is_enough: bool = False) -> Rule:
-    """The rule for a target as `open_node` takes it."""
+    """The rule for a target as `read_target` takes it."""
     kind = url.partition("+")[0]
     if kind == "psa":
         return Rule(whole=False, apart=APART)

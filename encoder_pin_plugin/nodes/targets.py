@@ -58,28 +58,17 @@ class NamedTarget:
     def open(
         self, auth: Credentials | None = None, *, dial: Dial | None = None
     ) -> KuboNode | ClusterNode | PinningService:
-        """The node; nothing is sent to it yet. Arguments as of `open_node`."""
+        """The node; nothing is sent to it yet.
+
+        Args:
+            auth: credentials for it.
+            dial: called with the addresses of a pinning service, so that it finds the content with us.
+        """
         if self.kind == "kubo":
             return KuboNode(self.address, auth=auth)
         if self.kind == "cluster":
             return ClusterNode(self.address, auth=auth, peers=self.peers, **self.numbers)
         return PinningService(self.address, auth=auth, dial=dial)
-
-
-def open_node(
-    url: str, auth: Credentials | None = None, *, dial: Dial | None = None
-) -> KuboNode | ClusterNode | PinningService:
-    """The node that `url` names; nothing is sent to it yet.
-
-    Args:
-        url: as `read_target` takes it.
-        auth: credentials for it.
-        dial: called with the addresses of a pinning service, so that it finds the content with us.
-
-    Raises:
-        InvalidSettings: as `read_target`.
-    """
-    return read_target(url).open(auth, dial=dial)
 
 
 def read_target(url: str) -> NamedTarget:

@@ -145,12 +145,11 @@ def _mender(service: Service, settings: Settings) -> Mender:
     @cache
     def meet() -> None:
         """The supernode is the likeliest to have a copy."""
-        if isinstance(local, KuboNode) and isinstance(supernode, KuboNode):
+        if isinstance(supernode, KuboNode):
             introduce(supernode, local)
 
     def fetch(cid: str) -> None:
-        if isinstance(local, KuboNode):
-            fetch_missing(local, cid, seconds=settings.lazy_pin_timeout)
+        fetch_missing(local, cid, seconds=settings.lazy_pin_timeout)
 
     return Mender(pinner=service.pinner, exclusion=Exclusion(settings.data_dir), fetch=fetch, meet=meet)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from encoder_pin_plugin.errors import InvalidSettings
+from encoder_pin_plugin.nodes.base import limits_of
 from encoder_pin_plugin.operate.failures import WRONG_USAGE, Failure
-from encoder_pin_plugin.operate.migrate_parts import Wanted, limits_of, observers, open_target, witness_of
+from encoder_pin_plugin.operate.migrate_parts import Wanted, observers, open_target, witness_of
 from encoder_pin_plugin.operate.migrate_plan import dry_run
 from encoder_pin_plugin.operate.migrating import chosen, cleaner_of, note_rest, read_waiting, run, show
 from encoder_pin_plugin.operate.output import count, one_line, say, warn
@@ -43,7 +44,7 @@ def migrate_collected(operator: Operator, wanted: Wanted) -> int:
     items, left = chosen(waiting, wanted)
     target = open_target(wanted, settings)
     local = ours.service.local if wanted.transfer == "push" else None
-    carrier = choose(target, local, Transfer(wanted.transfer), limits_of(settings))  # type: ignore[arg-type]
+    carrier = choose(target, local, Transfer(wanted.transfer), limits_of(settings))
     if wanted.dry_run:
         return dry_run(carrier, items, wanted, settings.data_dir, left=left)
     moments: dict[str, str] = {}
@@ -104,8 +105,8 @@ def clean_report(operator: Operator, path: Path, report: MigrationReport, wanted
             say(f"no line of {path} waits in {archive.path}: it was cleaned before, or belongs to another encoder")
             return 0
         target = open_target(wanted, settings)
-        refuse_itself(target, ours.service.local)  # type: ignore[arg-type]  # the local node is always a Kubo
-        witness = witness_of(target, ours.service.local, wanted, settings)  # type: ignore[arg-type]
+        refuse_itself(target, ours.service.local)
+        witness = witness_of(target, ours.service.local, wanted, settings)
         cleaner = cleaner_of(ours.service, settings, wanted.to, witness)
         cleaner.expect(items, waiting.lines)
         with observers(manager, wanted.to) as told:

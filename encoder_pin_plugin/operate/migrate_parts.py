@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import InvalidSettings, NodeError
 from encoder_pin_plugin.operate.failures import Failure
@@ -88,6 +88,7 @@ def credentials(wanted: Wanted, settings: Settings) -> Credentials | None:
 def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings: Settings) -> Witness:
     """The target, to be asked for proof. Raises InvalidSettings where it cannot give the proof that is wanted."""
     from encoder_pin_plugin.durable import SharedSync
+    from encoder_pin_plugin.nodes.base import limits_of
     from encoder_pin_plugin.nodes.proofs import Witness, rule_for
     from encoder_pin_plugin.nodes.retrieving import reader_of
 
@@ -98,13 +99,6 @@ def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings:
         raise InvalidSettings("--gateway is read from for --proof retrieved alone: add that, or leave --gateway out")
     rule = rule_for(wanted.to, pinned_is_enough=settings.trusts_record_of(wanted.to))
     return Witness(node=target, rule=rule, sync=SharedSync(), copy=local, retrieve=retrieve)
-
-
-def limits_of(settings: Settings) -> Any:
-    """How long one pin may take."""
-    from encoder_pin_plugin.nodes.base import Limits
-
-    return Limits(stall=settings.lazy_pin_stall_timeout, total=settings.lazy_pin_timeout)
 
 
 def jobs_that_need(data_dir: Path) -> Callable[[Collection[str]], set[str]]:

@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from encoder_pin_plugin.nodes.base import limits_of
 from encoder_pin_plugin.operate.failures import Failure
-from encoder_pin_plugin.operate.migrate_parts import (
-    Wanted,
-    jobs_that_need,
-    limits_of,
-    observers,
-    open_target,
-    witness_of,
-)
+from encoder_pin_plugin.operate.migrate_parts import Wanted, jobs_that_need, observers, open_target, witness_of
 from encoder_pin_plugin.operate.migrate_plan import dry_run, remember_rate
 from encoder_pin_plugin.operate.migrate_progress import Progress, Stopping, summary
 from encoder_pin_plugin.operate.migrate_words import BAD_LINE, advice, left_in_words, troubles_in_words
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.archive.migrate import Carries
     from encoder_pin_plugin.archive.tally import Tally
     from encoder_pin_plugin.archive.waiting import Item, Waiting
-    from encoder_pin_plugin.nodes.kubo import KuboNode
     from encoder_pin_plugin.nodes.proofs import Witness
     from encoder_pin_plugin.operate.context import Operator
     from encoder_pin_plugin.service import Service
@@ -53,7 +46,7 @@ def migrate_own(operator: Operator, wanted: Wanted) -> int:
         items, left = chosen(waiting, wanted)
         if not items:
             return _nothing(waiting, wanted, archive)
-        target = open_target(wanted, settings, ours.service.local)  # type: ignore[arg-type]  # always a Kubo
+        target = open_target(wanted, settings, ours.service.local)
         parts = _parts(ours.service, settings, wanted, target)
         if wanted.dry_run:
             return dry_run(parts[0], items, wanted, settings.data_dir, left=left)
@@ -73,9 +66,8 @@ def _parts(
     from encoder_pin_plugin.archive.carrying import Transfer
     from encoder_pin_plugin.archive.meeting import choose
 
-    local: KuboNode = service.local  # type: ignore[assignment]  # the local node is always a Kubo
-    carrier = choose(target, local, Transfer(wanted.transfer), limits_of(settings))
-    witness = witness_of(target, local, wanted, settings)
+    carrier = choose(target, service.local, Transfer(wanted.transfer), limits_of(settings))
+    witness = witness_of(target, service.local, wanted, settings)
     return carrier, witness, cleaner_of(service, settings, wanted.to, witness) if wanted.clean else None
 
 

@@ -13,7 +13,7 @@ from encoder_pin_plugin.lazy.jobfile import new_submission, read_submission
 from encoder_pin_plugin.nodes.car import BadCar, check_car, cid_bytes, links_of, split_cid
 from encoder_pin_plugin.nodes.cid import parse_cid
 from encoder_pin_plugin.nodes.multibase import BadBase, decode_multibase
-from encoder_pin_plugin.nodes.targets import open_node
+from encoder_pin_plugin.nodes.targets import read_target
 from encoder_pin_plugin.settings import data_dir, load_settings, sources
 from encoder_pin_plugin.settings.address import parse_address
 from tests.faults.fuzz_targets import Defect, Target
@@ -66,7 +66,7 @@ def _cid(data: bytes) -> None:
 def _address(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     with contextlib.suppress(InvalidSettings):
-        open_node(text)
+        read_target(text).open()
     parse_address(text)
 
 

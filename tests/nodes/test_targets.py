@@ -6,7 +6,7 @@ from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.pinning_service import PinningService
-from encoder_pin_plugin.nodes.targets import open_node, read_target
+from encoder_pin_plugin.nodes.targets import read_target
 from encoder_pin_plugin.settings import Credentials, Secret
 
 
@@ -22,13 +22,13 @@ from encoder_pin_plugin.settings import Credentials, Secret
     ],
 )
 def test_opens_the_node_that_is_named(url: str, kind: type, address: str) -> None:
-    node = open_node(url)
+    node = read_target(url).open()
     assert type(node) is kind
     assert node.address == address
 
 
 def test_the_usual_port_is_that_of_the_software() -> None:
-    cluster, service = open_node("cluster+http://c.example"), open_node("psa+http://s.example/psa")
+    cluster, service = read_target("cluster+http://c.example").open(), read_target("psa+http://s.example/psa").open()
     assert isinstance(cluster, ClusterNode)
     assert isinstance(service, PinningService)
     assert (cluster.where.port, service.where.port) == (9094, 80)
@@ -36,7 +36,7 @@ def test_the_usual_port_is_that_of_the_software() -> None:
 
 def test_a_clusters_options() -> None:
     url = "cluster+http://c.example?replication-min=2&replication-max=3&quorum=2&peer=p1@http://127.0.0.1:5001"
-    node = open_node(url)
+    node = read_target(url).open()
     assert isinstance(node, ClusterNode)
     assert node.address == "http://c.example"
     assert node.on_this_machine  # its one known Kubo node is
@@ -50,7 +50,7 @@ def test_what_was_read_is_opened_with_credentials_that_come_later(url: str) -> N
     named = read_target(url)
     assert named.url == url
     node = named.open(Credentials("bearer", "", Secret("token-of-ours")))
-    assert node.address == open_node(url).address == named.address
+    assert node.address == named.address
     assert node.on_this_machine == url.startswith("cluster"), "where a peer's own node is known to be"
 
 
@@ -79,7 +79,7 @@ def test_what_was_read_is_opened_with_credentials_that_come_later(url: str) -> N
 )
 def test_refuses_what_cannot_be_meant(url: str, words: str) -> None:
     with pytest.raises(InvalidSettings, match=words):
-        open_node(url)
+        read_target(url)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,6 @@ def test_refuses_what_cannot_be_meant(url: str, words: str) -> None:
 )
 def test_a_password_in_it_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(InvalidSettings) as caught:
-        open_node(url)
+        read_target(url)
     assert "hunter22" not in str(caught.value)
     assert "hunter22" not in repr(caught.value.__cause__)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from encoder_pin_plugin.errors import InvalidSettings
 from encoder_pin_plugin.nodes.gateway import Gateway
-from encoder_pin_plugin.nodes.targets import open_node
+from encoder_pin_plugin.nodes.targets import read_target
 from encoder_pin_plugin.settings import load_settings, sources
 from encoder_pin_plugin.settings.masking import shown_address, visible
 
@@ -62,7 +62,7 @@ def test_a_secret_in_an_address_is_in_no_message_and_no_display(tmp_path: Path, 
             repr(sources({name: address}, tmp_path)),
         ]
     for kind in ("kubo+", "cluster+", "psa+", "no+", "", "cluster+http://c?peer=p1@", "cluster+http://c?peer="):
-        seen.append(told(lambda kind=kind: open_node(kind + address)))
+        seen.append(told(lambda kind=kind: read_target(kind + address).open()))
     seen.append(told(lambda: Gateway(address)))
     assert [text for text in seen if SECRET in text] == []
 
