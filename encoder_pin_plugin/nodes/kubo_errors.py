@@ -38,9 +38,7 @@ def failures() -> tuple[type[BaseException], ...]:
     return (BadReply, TimeIsUp, *wire, *odd)  # requests' exceptions are OSErrors
 
 
-def as_node_error(
-    error: BaseException | None, call: str, watch: Watch, *, hide: Credentials | None = None
-) -> NodeError:
+def as_node_error(error: BaseException | None, call: str, watch: Watch, *, hide: Credentials | None) -> NodeError:
     """The error to raise for `call` (node and call in words), without secrets, should the node repeat some: `hide`."""
     reason, words = _judge(error, watch, hide)
     return NodeError(f"{call}: {without(hide, words)}", reason)

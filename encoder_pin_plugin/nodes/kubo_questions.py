@@ -86,7 +86,6 @@ class _Asking(Generic[T]):
         ask: asks about a batch, and returns an answer for each; raises `NodeError`.
         no: the answers "no" that an error contains.
         unknown: makes an answer "unknown" from the words for it.
-        seconds: for one call; the whole question may take four times as long.
     """
 
     def __init__(self, cids: Sequence[str], ask: _Ask[T], no: _No[T], *, unknown: Callable[[str, Reason], T]) -> None:
@@ -97,7 +96,8 @@ class _Asking(Generic[T]):
         self._size = BATCH
 
     def answers(self, *, seconds: float) -> dict[str, T]:
-        """Ask until everything is known, or the node is not worth asking further."""
+        """Ask until everything is known, or the node is not worth asking further. `seconds` are for one call; all of
+        them may take four times as long."""
         end = time.monotonic() + 4 * seconds
         while self._todo:
             if time.monotonic() > end:

@@ -43,7 +43,7 @@ class KuboWire:
         auth: what it wants to see of us, or None.
     """
 
-    def __init__(self, address: NodeAddress, auth: Credentials | None = None) -> None:
+    def __init__(self, address: NodeAddress, auth: Credentials | None) -> None:
         self.address = address
         self.auth = auth
         self._all: weakref.WeakSet[_Line] = weakref.WeakSet()

@@ -43,14 +43,14 @@ class LedgerView:
 
 
 @contextmanager
-def view_ledger(path: Path, *, patience: float = PATIENCE) -> Iterator[LedgerView | None]:
+def view_ledger(path: Path) -> Iterator[LedgerView | None]:
     """Read the ledger at `path`; None where there is none yet.
 
     Raises:
-        LedgerError: busy for longer than `patience` seconds, damaged, unreadable or of a newer version.
+        LedgerError: busy for longer than `PATIENCE`, damaged, unreadable or of a newer version.
     """
     try:
-        connection = _open(path, patience)
+        connection = _open(path)
         if connection is None:
             yield None
             return
@@ -60,7 +60,7 @@ def view_ledger(path: Path, *, patience: float = PATIENCE) -> Iterator[LedgerVie
         raise LedgerError(_in_words(error, path)) from error
 
 
-def _open(path: Path, patience: float) -> sqlite3.Connection | None:
+def _open(path: Path) -> sqlite3.Connection | None:
     """A connection for reading; one that may write where a killed worker left a transaction to be undone."""
     try:
         path.stat()
@@ -69,9 +69,9 @@ def _open(path: Path, patience: float) -> sqlite3.Connection | None:
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror or error}; {advice(error)}") from error
     try:
-        connection, version = _connect(path, "ro", patience)
+        connection, version = _connect(path, "ro")
     except sqlite3.OperationalError:
-        connection, version = _connect(path, "rw", patience)
+        connection, version = _connect(path, "rw")
     if version == 0:
         connection.close()  # its maker was killed before it was a ledger
         return None
@@ -81,9 +81,9 @@ def _open(path: Path, patience: float) -> sqlite3.Connection | None:
     return connection
 
 
-def _connect(path: Path, mode: str, patience: float) -> tuple[sqlite3.Connection, int]:
+def _connect(path: Path, mode: str) -> tuple[sqlite3.Connection, int]:
     """A connection, and the version of what it found there."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE)
     try:
         connection.row_factory = sqlite3.Row
         with damage_named():

@@ -57,11 +57,11 @@ def busy(text: str) -> Iterator[None]:
         yield
 
 
-def columns(rows: Sequence[Sequence[str]], *, gap: str = "  ") -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of texts as lines of aligned columns."""
     safe = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
-    return [gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]
 
 
 def duration(seconds: float) -> str:

@@ -44,7 +44,7 @@ class NodesReached:
     local: Reached
 
 
-def reach_nodes(settings: Settings, *, seconds: float = SECONDS) -> NodesReached:
+def reach_nodes(settings: Settings) -> NodesReached:
     """Ask the supernode and the local node of `settings` who they are. Never raises for what a node does."""
     from encoder_pin_plugin.service import Service
 
@@ -55,7 +55,7 @@ def reach_nodes(settings: Settings, *, seconds: float = SECONDS) -> NodesReached
         address = cluster or settings.threespeak_ipfs_endpoint or ""
         supernode = _begin(address, lambda: service.supernode)
     local = _begin(settings.ipfs_api_addr, lambda: service.local)
-    return NodesReached(supernode=supernode(seconds) if supernode else None, local=local(seconds))
+    return NodesReached(supernode=supernode(SECONDS) if supernode else None, local=local(SECONDS))
 
 
 class NoAnswer(Exception):

@@ -166,7 +166,7 @@ _OUR_NAME = re.compile(r"([0-9a-f]{32})\.[0-9a-f]{16}(\.[0-9a-f]{6})?")
 
 
 def _row_of_file(
-    path: Path, state: str, submission: Submission | None, *, error: str | None, waiting_since: int | None = None
+    path: Path, state: str, submission: Submission | None, *, error: str | None, waiting_since: int | None
 ) -> JobRow:
     ours = _OUR_NAME.fullmatch(path.name)
     job = submission.job if submission else None

@@ -12,14 +12,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.nodes.build import build_lock, build_module
+from examples.nodes.build import Say, build_lock, build_module
 from examples.nodes.errors import NodeError
-
-Say = Callable[[str], None]
 
 KUBO_VERSION = "0.43.0"
 OLD_KUBO_VERSION = "0.34.1"
@@ -55,12 +52,14 @@ def kubo_binary(version: str = KUBO_VERSION, *, say: Say = tell) -> Path:
     return find(Tool("ipfs", "kubo", version, "github.com/ipfs/kubo/cmd/ipfs"), say=say)
 
 
-def cluster_service_binary(version: str = CLUSTER_VERSION, *, say: Say = tell) -> Path:
-    return find(_cluster("ipfs-cluster-service", version), say=say)
+def cluster_service_binary(*, say: Say = tell) -> Path:
+    """The program of a Cluster peer."""
+    return find(_cluster("ipfs-cluster-service"), say=say)
 
 
-def cluster_ctl_binary(version: str = CLUSTER_VERSION, *, say: Say = tell) -> Path:
-    return find(_cluster("ipfs-cluster-ctl", version), say=say)
+def cluster_ctl_binary() -> Path:
+    """The program that asks a Cluster peer."""
+    return find(_cluster("ipfs-cluster-ctl"))
 
 
 def find(tool: Tool, *, say: Say = tell) -> Path:
@@ -92,8 +91,8 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "encoder-pin-plugin"
 
 
-def _cluster(program: str, version: str) -> Tool:
-    return Tool(program, "cluster", version, f"github.com/ipfs-cluster/ipfs-cluster/cmd/{program}")
+def _cluster(program: str) -> Tool:
+    return Tool(program, "cluster", CLUSTER_VERSION, f"github.com/ipfs-cluster/ipfs-cluster/cmd/{program}")
 
 
 def _as_chosen(binary: Path) -> Path:

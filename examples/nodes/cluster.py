@@ -12,7 +12,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from examples.nodes.binaries import Say, cluster_service_binary, tell
+from examples.nodes.binaries import cluster_service_binary, tell
+from examples.nodes.build import Say
 from examples.nodes.calls import json_lines, text
 from examples.nodes.errors import NodeError
 from examples.nodes.json_files import change_json, read_json
@@ -39,7 +40,6 @@ class ClusterPeer(LocalNode):
         kubo: KuboDaemon,
         *,
         bootstrap: "ClusterPeer | None" = None,
-        secret: str | None = None,
         peername: str = "peer-1",
         config: Mapping[str, Any] | None = None,
         say: Say = tell,
@@ -48,7 +48,7 @@ class ClusterPeer(LocalNode):
         self.kubo = kubo
         self.peername = peername
         # A random secret, so that a peer can never meet one of another test's.
-        self.secret: str = secret or (bootstrap.secret if bootstrap else secrets.token_hex(32))
+        self.secret: str = bootstrap.secret if bootstrap else secrets.token_hex(32)
         self.members: list[ClusterPeer] = bootstrap.members if bootstrap else []
         self.members.append(self)
         self._binary = cluster_service_binary(say=say)
@@ -148,19 +148,17 @@ class ClusterPeer(LocalNode):
 
 
 @contextmanager
-def cluster_of(
-    count: int, folder: Path, *, config: Mapping[str, Any] | None = None, say: Say = tell
-) -> Iterator[list[ClusterPeer]]:
+def cluster_of(count: int, folder: Path, *, config: Mapping[str, Any] | None = None) -> Iterator[list[ClusterPeer]]:
     """Run `count` peers that know each other, each with a Kubo of its own (`peer.kubo`), all of them connected."""
     with ExitStack() as running:
-        kubos = [running.enter_context(KuboDaemon(folder / f"kubo-{n}", say=say)) for n in range(1, count + 1)]
+        kubos = [running.enter_context(KuboDaemon(folder / f"kubo-{n}")) for n in range(1, count + 1)]
         for one, other in combinations(kubos, 2):
             one.connect(other)
         peers: list[ClusterPeer] = []
         for number, kubo in enumerate(kubos, start=1):
             name = f"peer-{number}"
             first = peers[0] if peers else None
-            peer = ClusterPeer(folder / name, kubo, bootstrap=first, peername=name, config=config, say=say)
+            peer = ClusterPeer(folder / name, kubo, bootstrap=first, peername=name, config=config)
             peers.append(running.enter_context(peer))
         _wait_until_met(peers)
         yield peers

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.nodes import kubo_repo
-from examples.nodes.binaries import KUBO_VERSION, Say, kubo_binary, tell
+from examples.nodes.binaries import KUBO_VERSION, kubo_binary, tell
+from examples.nodes.build import Say
 from examples.nodes.kubo_rpc import KuboRpc
 from examples.nodes.node import LocalNode
 from examples.nodes.ports import LOOPBACK, free_port

@@ -12,7 +12,7 @@ from examples.nodes.errors import NodeError
 class KuboRpc:
     """POST calls to one node. `secret` is an `AuthSecret` of its configuration, or empty."""
 
-    def __init__(self, url: str, secret: str = "") -> None:
+    def __init__(self, url: str, secret: str) -> None:
         self._url = url
         self.secret = secret
 
@@ -22,7 +22,7 @@ class KuboRpc:
         query += [(name.replace("_", "-"), text(value)) for name, value in params.items()]
         return self._post(command, query, timeout=timeout)
 
-    def add_directory(self, files: Mapping[str, bytes], *, pin: bool, timeout: float = 600) -> str:
+    def add_directory(self, files: Mapping[str, bytes], *, pin: bool) -> str:
         """Add a directory of files given as bytes; Kubo wants the path of each, escaped, as its file name."""
         parts = [("file", ("directory", b"", "application/x-directory"))]
         parts += [
@@ -30,7 +30,7 @@ class KuboRpc:
             for name, content in files.items()
         ]
         query = [("cid-version", "1"), ("raw-leaves", "true"), ("pin", text(pin))]
-        added = self._post("add", query, timeout=timeout, files=parts)
+        added = self._post("add", query, timeout=600, files=parts)
         return next(str(entry["Hash"]) for entry in added if entry["Name"] == "directory")
 
     def answers_as(self, peer_id: str) -> bool:

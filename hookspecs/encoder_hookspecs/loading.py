@@ -104,13 +104,13 @@ class Offer:
     entry_point: importlib.metadata.EntryPoint
 
 
-def find_offers(group: str = ENTRY_POINT_GROUP) -> list[Offer]:
+def find_offers() -> list[Offer]:
     """Every plugin that the installed distributions offer, sorted by distribution and name, none of them loaded."""
     from importlib.metadata import distributions  # a tenth of a short command's start, and many load no plugin
 
     by_distribution: dict[str, list[Offer]] = {}
     for distribution in distributions():
-        offers = _offers_of(distribution, group)
+        offers = _offers_of(distribution)
         if offers:  # a distribution that is found twice is what Python imports: the first on the path
             by_distribution.setdefault(normal(offers[0].distribution), offers)
     return sorted(
@@ -124,9 +124,9 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def _offers_of(distribution: importlib.metadata.Distribution, group: str) -> list[Offer]:
+def _offers_of(distribution: importlib.metadata.Distribution) -> list[Offer]:
     try:
-        found = list(distribution.entry_points.select(group=group))
+        found = list(distribution.entry_points.select(group=ENTRY_POINT_GROUP))
     except Exception:  # noqa: BLE001 - half-deleted, foreign or unreadable metadata: not one of ours
         return []
     if not found:
