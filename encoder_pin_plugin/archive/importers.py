@@ -1,4 +1,4 @@
-"""What the encoder of reference left behind: found, read, told record by record, and never changed.
+"""What a former encoder, 3Speak's, left behind: found, read, told record by record, and never changed.
 
     pending_pins.json            its queue of lazy pins
     failed-pins.jsonl            every pin it gave up on: videos that may be lost

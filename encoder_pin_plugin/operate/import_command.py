@@ -1,4 +1,4 @@
-"""`import`: takes over what the encoder of reference left behind, so that no video of its time is lost either."""
+"""`import`: takes over what a former encoder, 3Speak's, left behind, so that no video of its time is lost either."""
 
 from __future__ import annotations
 

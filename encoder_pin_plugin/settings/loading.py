@@ -2,7 +2,7 @@
 
 Recording a finished job needs `data_dir()` alone, and that one reads nothing but `DATA_DIR`: nonsense in
 any other setting stops the worker, never the recording. Everybody else calls `load_settings()`, which
-reports all that is wrong at once. The names that the encoder of reference has are taken verbatim; its other
+reports all that is wrong at once. The names that 3Speak's encoder has are taken verbatim; its other
 names are left alone. An empty text counts as none: the default stands.
 """
 

@@ -1,7 +1,7 @@
 """From the text of a setting to its value, or to one sentence that says what to write instead.
 
-Strict on purpose: the encoder of reference takes `TRUE`, `yes` and `1` for *false* without a word, and a
-threshold of `three` for no number. Here a text means what it says, or is refused.
+Strict on purpose: 3Speak's encoder, whose names these are, takes `TRUE`, `yes` and `1` for *false* without a word, and
+a threshold of `three` for no number. Here a text means what it says, or is refused.
 """
 
 from __future__ import annotations

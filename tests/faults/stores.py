@@ -49,7 +49,7 @@ def _job(line: str) -> str:
 
 
 def _rewrite(store: Path) -> Put:
-    """As the encoder of reference keeps its queue: read, add, write all of it in place."""
+    """As 3Speak's encoder keeps its queue: read, add, write all of it in place."""
     path = store / "jobs.json"
 
     def put(job: str) -> None:
