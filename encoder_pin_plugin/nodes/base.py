@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PIN_NAME = "encoder-pin"
 """The name our pins carry on Kubo, so that a pin of ours is told from everybody else's."""
 
+EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
+"""A CID that every node knows: asked about to see which questions a node answers."""
+
 
 class Answer(enum.Enum):
     """A node's answer to a question of fact."""

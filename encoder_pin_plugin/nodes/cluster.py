@@ -59,7 +59,7 @@ class ClusterNode:
         ask_seconds: float = ASK_SECONDS,
     ) -> None:
         self.where = service_address(address, PORT)
-        self._wire = ClusterWire(self.where, auth, seconds=ask_seconds)
+        self.wire = ClusterWire(self.where, auth, seconds=ask_seconds)
         self._factors = (replication_min, replication_max or replication_min)
         self._quorum = quorum
         self._peers = Peers(peers or {})
@@ -78,11 +78,11 @@ class ClusterNode:
 
     def ping(self) -> str:
         """Software and version. Raises `NodeError`."""
-        return f"ipfs-cluster {self._wire.version()}"
+        return f"ipfs-cluster {self.wire.version()}"
 
     def pinned(self, cids: Sequence[str], *, names: bool = False) -> Mapping[str, Told]:
         """For each CID whether enough peers hold it, on a fresh question; one call for a hundred CIDs."""
-        answers = self._wire.statuses([quote(cid, safe="") for cid in cids])
+        answers = self.wire.statuses([quote(cid, safe="") for cid in cids])
         return {cid: self._told(cid, answers[quote(cid, safe="")], named=names) for cid in cids}
 
     def pin(
@@ -121,9 +121,9 @@ class ClusterNode:
         is left as it is, unless it wants fewer copies than we do or is to expire. Raises `NodeError`."""
         cid = quote(cid, safe="")
         ours = self._ours(cid, name, meta, origins)
-        there = self._wire.wanted(cid)
+        there = self.wire.wanted(cid)
         better = _raised(there, ours) if there else ours
-        return better if there == better else self._wire.post(cid, better.options())
+        return better if there == better else self.wire.post(cid, better.options())
 
     def push_car(
         self,
@@ -137,27 +137,27 @@ class ClusterNode:
         """Send a CAR whose one root is `cid`, to be pinned; held in memory piece by piece only. Returns when Cluster
         named our CID as added: a claim, to be proved by `pinned`. Raises `NodeError`; what `car` raises passes."""
         quoted = quote(cid, safe="")
-        ours, there = self._ours(quoted, name, meta, ()), self._wire.wanted(quoted)
+        ours, there = self._ours(quoted, name, meta, ()), self.wire.wanted(quoted)
         options = (_raised(there, ours) if there else ours).options()
-        push_car(self._wire.http, cid, car, options=options, limits=limits)
+        push_car(self.wire.http, cid, car, options=options, limits=limits)
 
     def whole(self, cids: Sequence[str]) -> Mapping[str, Whole]:
         """Asked of the peers' own Kubo nodes, where they are configured; *unknown* elsewhere."""
         if not self._peers:
             words = "the cluster itself cannot tell; configure its peers' Kubo nodes"
             return {cid: Whole(answer=Answer.UNKNOWN, detail=words) for cid in cids}
-        answers = self._wire.statuses([quote(cid, safe="") for cid in cids])
+        answers = self.wire.statuses([quote(cid, safe="") for cid in cids])
         statuses = {cid: answers[quote(cid, safe="")] for cid in cids}
         return ask_whole(self._peers, statuses, self._copies_of)
 
     def unpin(self, cid: str) -> None:
         """Take `cid` out of the pinset, whoever put it there; one that is gone is no error. The peers' Kubo nodes
         follow within seconds."""
-        self._wire.delete(quote(cid, safe=""))
+        self.wire.delete(quote(cid, safe=""))
 
     def describe(self, cid: str) -> tuple[DagSize | None, ContentType | None]:
         """Asked of a Kubo node that holds it, where one is configured."""
-        status = self._wire.status(quote(cid, safe=""))
+        status = self.wire.status(quote(cid, safe=""))
         for node in self._known(status):
             size, kind = node.describe(cid)
             if size is not None:
@@ -171,7 +171,7 @@ class ClusterNode:
 
     def holders(self, cid: str) -> list[PinNode]:
         """The configured Kubo nodes of the peers that say `pinned`, on a fresh question. Raises `NodeError`."""
-        return self._known(self._wire.status(quote(cid, safe="")))
+        return self._known(self.wire.status(quote(cid, safe="")))
 
     def _known(self, status: CidStatus) -> list[PinNode]:
         return [node for node in map(self._peers.of, status.holders) if node is not None]
@@ -182,7 +182,7 @@ class ClusterNode:
         wait.begin()
         while (over := wait.over()) is None:
             try:
-                status, trouble = self._wire.status(cid, seconds=wait.left(self._wire.http.seconds)), None
+                status, trouble = self.wire.status(cid, seconds=wait.left(self.wire.http.seconds)), None
             except NodeError as error:  # one question of many: the pin goes on without it
                 if error.reason is Reason.NOT_ALLOWED:
                     raise
@@ -195,7 +195,7 @@ class ClusterNode:
             if status.failed and not recovered:
                 recovered = True
                 with contextlib.suppress(NodeError):  # Cluster tries again by itself, later
-                    self._wire.recover(cid)
+                    self.wire.recover(cid)
             wait.pause()
         raise trouble or _given_up(f"{self.address} pinning {cid}", status, over, told.detail)
 
@@ -217,7 +217,7 @@ class ClusterNode:
         enough = max(len(status.allocations), ours)
         if status.copies >= enough:
             return enough
-        wanted = self._wire.wanted(quote(cid, safe=""))
+        wanted = self.wire.wanted(quote(cid, safe=""))
         return self._copies(wanted.replication_min if wanted else EVERYWHERE, status)
 
     def _copies(self, theirs: int, status: CidStatus) -> int:

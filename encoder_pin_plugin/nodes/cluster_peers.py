@@ -26,7 +26,7 @@ class PeerKubo:
 
 def kubo_nodes(cluster: ClusterNode) -> tuple[PeerKubo, ...]:
     """The Kubo node of every peer that the cluster knows. Raises NodeError."""
-    reply = cluster._wire.http.call("GET", "/peers", seconds=SECONDS)  # noqa: SLF001 - only a migration asks this
+    reply = cluster.wire.http.call("GET", "/peers", seconds=SECONDS)
     return tuple(_kubo(row.get("ipfs")) for row in reply.lines())
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from encoder_hookspecs.events import ContentType, Reason
 from encoder_pin_plugin.errors import NodeError
-from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
+from encoder_pin_plugin.nodes.base import EMPTY_DIRECTORY, PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cid import parse_cid
 from encoder_pin_plugin.nodes.kubo_errors import OddReply
 from encoder_pin_plugin.nodes.kubo_names import tells_names, with_our_names
@@ -43,10 +43,6 @@ class Patience:
 
     ask: float = 30.0
     walk: float = 900.0
-
-
-EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
-"""The CID that every Kubo knows; asked about where nothing but pin calls is allowed."""
 
 
 class KuboNode:

@@ -1,10 +1,11 @@
-"""Getting a DAG's bytes from one Kubo node to another: help them to meet, or carry the blocks ourselves.
+"""Getting a DAG's bytes from one Kubo node to another: have them meet, have one fetch, or carry the blocks ourselves.
 
-Kept apart from `PinNode`: only Kubo has these calls, and only a migration needs them.
+Kept apart from `PinNode`: only Kubo has these calls, and only a migration or an audit needs them.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,22 @@ def swarm_connect(node: KuboNode, peer: str) -> None:
         f"swarm/connect to {peer}",
         lambda kubo: _check_connected(call_directly(kubo, "swarm/connect", (peer,), {})),
         seconds=CONNECT_SECONDS,
+    )
+
+
+def fetch_missing(node: KuboNode, cid: str, *, seconds: float) -> None:
+    """Have the node walk the whole DAG of `cid`, which it has pinned, fetching the blocks that it lost. A claim, to be
+    proved by `whole`.
+
+    A second `pin/add` would drop the pin where its walk fails (seen on 0.43), and with it what keeps the remaining
+    blocks from being collected. `dag/stat`, which may fetch, leaves the pin alone.
+
+    Raises:
+        NodeError: it did not get to the end within `seconds`.
+    """
+    options = {"progress": "false", "timeout": f"{math.ceil(seconds)}s"}
+    node.wire.ask(
+        f"dag/stat of {cid}", lambda kubo: call_directly(kubo, "dag/stat", (cid,), options), seconds=seconds + 5
     )
 
 

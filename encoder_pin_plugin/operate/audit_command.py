@@ -138,7 +138,7 @@ def _mender(service: Service, settings: Settings) -> Mender:
     from encoder_pin_plugin.archive.meeting import introduce
     from encoder_pin_plugin.nodes.exclusion import Exclusion
     from encoder_pin_plugin.nodes.kubo import KuboNode
-    from encoder_pin_plugin.nodes.kubo_fetch import fetch_missing
+    from encoder_pin_plugin.nodes.kubo_transfer import fetch_missing
 
     local, supernode = service.local, service.supernode
 

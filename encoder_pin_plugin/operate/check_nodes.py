@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder_hookspecs import Reason
 from encoder_pin_plugin.errors import EncoderPinError, NodeError
-from encoder_pin_plugin.nodes.base import Answer
+from encoder_pin_plugin.nodes.base import EMPTY_DIRECTORY, Answer
 from encoder_pin_plugin.operate.finding import Finding, look_at, ok, wrong
 from encoder_pin_plugin.operate.no_supernode import what_then
 from encoder_pin_plugin.operate.reach import NoAnswer, ask_beside
@@ -22,9 +22,6 @@ SUPERNODE, LOCAL = "supernode", "local node"
 
 SECONDS = 15.0
 """For all questions to one node."""
-
-EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
-"""A CID that every node knows."""
 
 
 def check_nodes(settings: Settings) -> Iterator[Finding]:

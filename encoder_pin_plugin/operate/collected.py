@@ -99,7 +99,7 @@ def clean_report(operator: Operator, path: Path, report: MigrationReport, wanted
     with migration_lock(settings.data_dir, f"clean {path.name}", wait=wanted.wait):
         if archive.path.exists():
             archive.settle()
-        waiting = read_waiting(archive.entries(), archive)
+        waiting = read_waiting(archive)
         items = _reported(waiting, report)
         if not items:
             say(f"no line of {path} waits in {archive.path}: it was cleaned before, or belongs to another encoder")

@@ -14,8 +14,6 @@ from encoder_pin_plugin.operate.migrate_words import BAD_LINE, advice, left_in_w
 from encoder_pin_plugin.operate.output import count, say, say_json, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from encoder_pin_plugin.archive.carrying import Carrier
     from encoder_pin_plugin.archive.cleaning import Cleaner
     from encoder_pin_plugin.archive.jsonl import Archive
@@ -42,7 +40,7 @@ def migrate_own(operator: Operator, wanted: Wanted) -> int:
     with migration_lock(settings.data_dir, f"to {wanted.to}", wait=wanted.wait):
         if not wanted.dry_run:
             archive.settle()
-        waiting = read_waiting(archive.entries(), archive)
+        waiting = read_waiting(archive)
         items, left = chosen(waiting, wanted)
         if not items:
             return _nothing(waiting, wanted, archive)
@@ -94,12 +92,12 @@ def cleaner_of(service: Service, settings: Settings, to: str, witness: Witness) 
     return Cleaner(service.archive, service.local, witness, Exclusion(settings.data_dir), policy=policy)
 
 
-def read_waiting(entries: Iterable[Any], archive: Archive) -> Waiting:
+def read_waiting(archive: Archive) -> Waiting:
     """What stands in an archive."""
     from encoder_pin_plugin.archive.waiting import Waiting
 
     waiting = Waiting()
-    waiting.read(entries, archive.path)
+    waiting.read(archive.entries(), archive.path)
     return waiting
 
 

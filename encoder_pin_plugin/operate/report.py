@@ -22,6 +22,7 @@ from encoder_pin_plugin.operate.ledger_view import view_ledger
 from encoder_pin_plugin.operate.missing import missing_lines
 from encoder_pin_plugin.operate.recordable import is_folder, why_not
 from encoder_pin_plugin.operate.rejects import rejected_files
+from encoder_pin_plugin.settings.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FALLBACK_AFTER = 7200.0
+FALLBACK_AFTER = float(TABLE["FALLBACK_AFTER"].default)
 """Seconds after which a job is shown as overdue where the settings cannot be read."""
 
 

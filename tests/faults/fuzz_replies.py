@@ -19,10 +19,9 @@ from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.cluster_peers import kubo_nodes
 from encoder_pin_plugin.nodes.gateway import Gateway
 from encoder_pin_plugin.nodes.kubo import KuboNode, Patience
-from encoder_pin_plugin.nodes.kubo_fetch import fetch_missing
 from encoder_pin_plugin.nodes.kubo_import import import_cars
 from encoder_pin_plugin.nodes.kubo_listing import listed_pins
-from encoder_pin_plugin.nodes.kubo_transfer import export_car, id_addresses, peer_id, swarm_connect
+from encoder_pin_plugin.nodes.kubo_transfer import export_car, fetch_missing, id_addresses, peer_id, swarm_connect
 from encoder_pin_plugin.nodes.pinning_service import PinningService
 from tests.faults.fuzz_targets import Target
 from tests.faults.fuzz_texts import CID, V1
