@@ -1,4 +1,4 @@
-"""What tests of every folder share: hearing the log and what the disk is told, counting what stays open, and running.
+"""What tests of every folder share: the log and what the disk is told, what stays open, waiting, failing.
 
 The log is imported here, where pytest already catches what is written. A conftest of a folder below is read while it
 does not: the log would keep the terminal's own stderr, and write over the dots whatever comes between two tests.
@@ -49,6 +49,15 @@ def log() -> Iterator[list[str]]:
 
 
 @pytest.fixture
+def warned() -> Iterator[list[str]]:
+    """What is logged as a warning or worse, the message alone of each record."""
+    messages: list[str] = []
+    sink = logger.add(lambda message: messages.append(message.record["message"]), level="WARNING")
+    yield messages
+    logger.remove(sink)
+
+
+@pytest.fixture
 def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The machine's clock shows the time of another place."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -91,6 +100,28 @@ def _read(path: Path) -> str:
 
 def _descriptors() -> list[str]:
     return [path.name for path in Path("/proc/self/fd").iterdir()]
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for a condition; fail after a generous time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def failing(
+    number: int, *, when: Callable[..., bool] = lambda *_: True, real: Callable[..., None] | None = None
+) -> Callable[..., None]:
+    """A system call that fails, always or when its arguments say so."""
+
+    def act(*arguments: object) -> None:
+        if when(*arguments):
+            raise OSError(number, os.strerror(number))
+        assert real is not None
+        real(*arguments)
+
+    return act
 
 
 def names_in(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.errors import StorageError
-from tests.conftest import Said, names_in
+from tests.conftest import Said, failing, names_in
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -26,13 +26,6 @@ def strict_umask() -> Iterator[None]:
     before = os.umask(0o777)
     yield
     os.umask(before)
-
-
-def failing(number: int) -> Callable[..., None]:
-    def fail(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return fail
 
 
 def test_a_new_file_is_private_whole_and_synced(tmp_path: Path, said: Said, open_files: None) -> None:

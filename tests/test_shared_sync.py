@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.errors import StorageError
+from tests.conftest import until
 
 
 class SlowSync:
@@ -34,13 +34,6 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSync]:
     yield sync
     sync.go.release(100)
     until(lambda: "encoder-pin-sync" not in [thread.name for thread in threading.enumerate()])
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.002)
 
 
 def ask(shared: durable.SharedSync) -> threading.Thread:

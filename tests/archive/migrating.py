@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.archive.cleaning import Cleaner, Policy
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.migrate import Migration, Plan
@@ -18,11 +18,12 @@ from encoder_pin_plugin.archive.target import Carried
 from encoder_pin_plugin.archive.waiting import Item, Waiting
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import EncoderPinError
-from encoder_pin_plugin.nodes.base import PIN_NAME, Limits, PinNode
+from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits, PinNode, Whole
 from encoder_pin_plugin.nodes.exclusion import Exclusion
-from encoder_pin_plugin.nodes.multibase import encode_base32
 from encoder_pin_plugin.nodes.proofs import Rule, Witness
 from tests.archive.lines import record
+from tests.cids import directory_cid
+from tests.fakes.memory_node import MemoryNode
 
 TO = "kubo+http://permanent:5001"
 
@@ -49,6 +50,13 @@ class Carrying:
         return carried
 
 
+class Bare(MemoryNode):
+    """A node that cannot be asked about blocks, as a pinning service or a Kubo that refuses dag/stat."""
+
+    def whole(self, cids: Sequence[str]) -> dict[str, Whole]:
+        return dict.fromkeys(cids, Whole(answer=Answer.UNKNOWN, detail="refuses dag/stat", reason=Reason.NOT_ALLOWED))
+
+
 @dataclass
 class Bench:
     """An archive, the encoder's own node and a target."""
@@ -67,7 +75,7 @@ class Bench:
 
     def waits(self, number: int, *, pin: bool = True, name: str = PIN_NAME, **changes: Any) -> str:
         """A line, and its pin on the local node."""
-        line = record(number, **{"hash": cid_of(number), **changes})
+        line = record(number, **{"hash": directory_cid(number), **changes})
         self.archive.append(line)
         if pin:
             self.local.pin(line.hash, name=name, limits=Limits())
@@ -99,8 +107,3 @@ class Bench:
 
     def _needed(self, cids: Collection[str]) -> set[str]:
         return self.open_jobs & set(cids)
-
-
-def cid_of(number: int) -> str:
-    """A CID of nothing, another one for each number."""
-    return "b" + encode_base32(b"\x01\x70\x12\x20" + hashlib.sha256(str(number).encode()).digest())

@@ -17,7 +17,7 @@ from encoder_pin_plugin.nodes.base import Answer, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.pinning_service import PinningService
-from tests.archive.migrating import cid_of
+from tests.cids import directory_cid
 
 Asked = tuple[str, str, Any]
 """What was called, for which CID, and with what."""
@@ -111,9 +111,9 @@ class Service(PinningService):
 
 def items(*numbers: int, mb: float | None = 1.0) -> list[Item]:
     """What waits, as Migration hands it over."""
+    cids = {number: directory_cid(number) for number in numbers}
     return [
-        Item(cid=cid_of(number), keys=[(cid_of(number), f"job-{number}")], size_mb=mb, node_id="encoder-1")
-        for number in numbers
+        Item(cid=cid, keys=[(cid, f"job-{number}")], size_mb=mb, node_id="encoder-1") for number, cid in cids.items()
     ]
 
 

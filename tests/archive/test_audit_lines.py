@@ -29,10 +29,10 @@ from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.nodes.holding import Tally
 from encoder_pin_plugin.nodes.local import LocalPinner
 from tests.archive.lines import record
-from tests.archive.migrating import cid_of
+from tests.cids import directory_cid
 from tests.fakes.memory_node import MemoryNode
 
-A, B = cid_of(1), cid_of(2)
+A, B = directory_cid(1), directory_cid(2)
 KEYS = {A: [(A, "job-1"), (A, "again")], B: [(B, "job-2")]}
 
 
@@ -204,7 +204,7 @@ def entries(*lines: tuple[str, str, dict[str, Any]] | None) -> list[Entry]:
 
 
 def torn() -> Entry:
-    return Entry(9, 0, b"", record=record(hash=cid_of(9)), torn=True)
+    return Entry(9, 0, b"", record=record(hash=directory_cid(9)), torn=True)
 
 
 def test_lines_are_told_by_cid_without_what_cannot_be_read() -> None:

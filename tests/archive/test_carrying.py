@@ -24,11 +24,11 @@ from encoder_pin_plugin.archive.cluster_group import GROUP
 from encoder_pin_plugin.archive.waiting import Item
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.base import Limits
-from tests.archive.migrating import cid_of
 from tests.archive.targets import Cluster, Kubo, Service, items, node_error
+from tests.cids import directory_cid
 
 LIMITS = Limits(stall=100, total=700)
-A, B = cid_of(1), cid_of(2)
+A, B = directory_cid(1), directory_cid(2)
 META = {"job_id": "job-1", "node_id": "encoder-1"}
 
 
@@ -81,7 +81,7 @@ def test_small_cars_go_in_one_request() -> None:
     ],
 )
 def test_a_request_carries_no_more_than_it_may(sizes: list[float | None], groups: list[int]) -> None:
-    waiting = [Item(cid=cid_of(number), size_mb=mb) for number, mb in enumerate(sizes)]
+    waiting = [Item(cid=directory_cid(number), size_mb=mb) for number, mb in enumerate(sizes)]
     assert taken(carrier(Kubo(), Transfer.PUSH), waiting) == groups
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from encoder_pin_plugin.archive.checking import check
 from encoder_pin_plugin.errors import StorageError
 from tests.archive.lines import migrated, record
+from tests.conftest import failing
 
 pytestmark = pytest.mark.usefixtures("open_files")
 
@@ -23,10 +23,6 @@ def path(tmp_path: Path) -> Path:
 
 def many(number: int, start: int = 0) -> bytes:
     return b"".join(record(start + it).line() for it in range(number))
-
-
-def fail(*_: Any) -> None:
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_what_is_not_there_is_in_order(path: Path) -> None:
@@ -147,6 +143,6 @@ def test_a_disk_that_does_not_give_it_is_named_and_nothing_stays_open(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(many(1))
-    monkeypatch.setattr(os, "pread", fail)
+    monkeypatch.setattr(os, "pread", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"^cannot read {path}: "):
         check(path)

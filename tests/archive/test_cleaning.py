@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,23 +15,11 @@ from encoder_pin_plugin.archive.sightings import NAME, Sightings
 from encoder_pin_plugin.archive.waiting import Item, Waiting
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import LedgerError, LockBusy, NodeError
-from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits, Told, Whole
+from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits, Told
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.nodes.proofs import Rule, Witness
-from tests.archive.migrating import TO, Bench, cid_of
-from tests.fakes.memory_node import MemoryNode
-
-
-class Bare(MemoryNode):
-    """A node whose blocks cannot be asked about."""
-
-    def whole(self, cids: Any) -> dict[str, Whole]:
-        return dict.fromkeys(cids, Whole(answer=Answer.UNKNOWN, detail="refuses dag/stat", reason=Reason.NOT_ALLOWED))
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "data", MemoryNode(), MemoryNode())
+from tests.archive.migrating import TO, Bare, Bench
+from tests.cids import directory_cid
 
 
 def items_of(bench: Bench) -> list[Item]:
@@ -350,4 +337,4 @@ def test_first_looks_are_kept_until_the_lines_have_moved(bench: Bench) -> None:
     assert set(json.loads((bench.data / NAME).read_text())[TO]) == {first, second}
     cleaner.finish()
     assert set(json.loads((bench.data / NAME).read_text())[TO]) == {second}
-    assert bench.migrated() == [cid_of(1)]
+    assert bench.migrated() == [directory_cid(1)]

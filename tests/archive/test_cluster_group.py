@@ -15,11 +15,11 @@ from encoder_pin_plugin.archive.target import Carried
 from encoder_pin_plugin.archive.waiting import Item
 from encoder_pin_plugin.errors import InvalidCid, NodeError
 from encoder_pin_plugin.nodes.base import Answer, Limits, Told
-from tests.archive.migrating import cid_of
 from tests.archive.targets import Cluster, items, node_error
+from tests.cids import directory_cid
 
 LIMITS = Limits(stall=100, total=700)
-A, B, C = cid_of(1), cid_of(2), cid_of(3)
+A, B, C = directory_cid(1), directory_cid(2), directory_cid(3)
 PAUSE, PATIENCE = 1.0, 10.0
 
 

@@ -8,7 +8,6 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from encoder_pin_plugin.archive.former import Former, Left, Place
 from encoder_pin_plugin.archive.former_sqlite import LONGEST_VALUE, read_database
 from encoder_pin_plugin.errors import ArchiveError, StorageError
 from tests.archive.former_files import APPLICATION, HOT, cid, database, put
+from tests.conftest import failing
 
 pytestmark = pytest.mark.usefixtures("open_files")
 AMONG = "found in a damaged database"
@@ -126,11 +126,7 @@ def test_what_a_killed_writer_left_beside_it_is_read_in_a_copy(tmp_path: Path, m
 def test_what_cannot_be_copied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database(path, APPLICATION, {"hash": cid(1)})
     put(path.with_name("local-pins.db-wal"), b"")
-
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(former_sqlite.shutil, "copyfile", full)
+    monkeypatch.setattr(former_sqlite.shutil, "copyfile", failing(errno.ENOSPC))
     with pytest.raises(StorageError, match=f"^cannot copy {path}: "):
         list(read_database(path))
 
@@ -238,10 +234,6 @@ def test_damage_that_the_rows_do_not_show_is_told(path: Path) -> None:
 
 def test_a_disk_that_does_not_give_the_bytes_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(path, b"no database")
-
-    def fail(*_: Any) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "read", fail)
+    monkeypatch.setattr(os, "read", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"^cannot read {path}: "):
         list(read_database(path))

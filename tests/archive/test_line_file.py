@@ -15,7 +15,7 @@ from encoder_pin_plugin.archive.linefile import LineFile
 from encoder_pin_plugin.archive.record import WITHDRAWN
 from encoder_pin_plugin.errors import ArchiveError, StorageError
 from tests.archive.lines import migrated, record
-from tests.conftest import Said
+from tests.conftest import Said, failing
 
 pytestmark = pytest.mark.usefixtures("open_files")
 
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_read_is_named(file: LineFile, monkeypatch: pytest
         lambda: file.keys_also_in(file),
     )
     with monkeypatch.context() as broken:
-        broken.setattr(os, "pread", raise_eio)
+        broken.setattr(os, "pread", failing(errno.EIO))
         for call in calls:
             with pytest.raises(StorageError, match=f"cannot read {file.path}: .*the disk fails"):
                 call()
@@ -245,16 +245,12 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, call: str, act: Callable[..., obj
     monkeypatch.setattr(os, call, once)
 
 
-def raise_eio(*_: object) -> None:
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
 def test_a_line_that_could_not_be_synced_is_taken_back_durably(
     file: LineFile, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.append(A.line())
     said.clear()
-    fail_once(monkeypatch, "fsync", raise_eio)
+    fail_once(monkeypatch, "fsync", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"cannot append to {file.path}: .*the disk fails"):
         file.append(B.line())
     assert content(file) == A.line()
@@ -275,7 +271,7 @@ def test_a_write_that_wrote_nothing_has_nothing_to_take_back(
 ) -> None:
     file.append(A.line())
     said.clear()
-    fail_once(monkeypatch, "write", raise_eio)
+    fail_once(monkeypatch, "write", failing(errno.EIO))
     with pytest.raises(StorageError, match="the disk fails"):
         file.append(B.line())
     assert said == []
@@ -299,7 +295,7 @@ def test_nothing_is_taken_back_over_the_line_of_somebody_else(file: LineFile, mo
     def append_and_fail(*_: object) -> None:
         with file.path.open("ab") as other:
             other.write(C.line())
-        raise_eio()
+        failing(errno.EIO)()
 
     fail_once(monkeypatch, "fsync", append_and_fail)
     with pytest.raises(StorageError, match="the disk fails"):
@@ -310,7 +306,7 @@ def test_nothing_is_taken_back_over_the_line_of_somebody_else(file: LineFile, mo
 def test_a_line_that_cannot_be_taken_back_is_told_by_the_first_error(
     file: LineFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_once(monkeypatch, "fsync", raise_eio)
+    fail_once(monkeypatch, "fsync", failing(errno.EIO))
     fail_once(monkeypatch, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "read-only")))
     with pytest.raises(StorageError, match="the disk fails"):
         file.append(A.line())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import stat
 import threading
 from pathlib import Path
@@ -14,7 +13,7 @@ from filelock import FileLock
 
 from encoder_pin_plugin.archive.locking import ArchiveLock
 from encoder_pin_plugin.errors import LockBusy, StorageError
-from tests.conftest import Said
+from tests.conftest import Said, failing
 
 pytestmark = pytest.mark.usefixtures("open_files")
 
@@ -70,10 +69,7 @@ def test_a_lock_is_let_go_whatever_happens_under_it(tmp_path: Path) -> None:
 
 
 def test_where_there_are_no_locks_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOSYS))
     with (
         pytest.raises(StorageError, match=f"^cannot lock {tmp_path}/lock: "),
         ArchiveLock(tmp_path / "lock", 0.1).held(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.lookup import line_stands, mentions
 from encoder_pin_plugin.errors import StorageError
 from tests.archive.lines import CID, migrated, record
+from tests.conftest import failing
 
 ONE, TWO = record(1), record(2)
 
@@ -67,9 +67,6 @@ def test_a_cid_is_found_wherever_it_stands(site: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("open_files")
 def test_a_disk_that_does_not_give_it_is_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "read", fail)
+    monkeypatch.setattr(os, "read", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"^cannot read {site}: "):
         mentions(site, CID)

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,15 +21,10 @@ from encoder_pin_plugin.nodes.base import Answer, DagSize, Whole
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.nodes.proofs import Rule, Witness, rule_for
 from tests.archive.lines import record
-from tests.archive.migrating import Bench, cid_of
+from tests.archive.migrating import Bare, Bench
+from tests.cids import directory_cid
+from tests.conftest import failing
 from tests.fakes.memory_node import MemoryNode
-
-
-class Bare(MemoryNode):
-    """A node that cannot be asked about blocks, as a pinning service or a Kubo that refuses dag/stat."""
-
-    def whole(self, cids: Any) -> dict[str, Whole]:
-        return dict.fromkeys(cids, Whole(answer=Answer.UNKNOWN, detail="refuses dag/stat", reason=Reason.NOT_ALLOWED))
 
 
 class Smaller(MemoryNode):
@@ -38,11 +32,6 @@ class Smaller(MemoryNode):
 
     def _whole(self, cid: str) -> Whole:
         return Whole(answer=Answer.YES, dag=DagSize(blocks=1, size=10))
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "data", MemoryNode(), MemoryNode())
 
 
 def test_one_cid_of_many_lines_is_pinned_once_and_all_its_lines_move(bench: Bench) -> None:
@@ -214,12 +203,8 @@ def test_stopping_finishes_what_is_in_flight(bench: Bench) -> None:
 
 def test_a_disk_that_fills_up_while_lines_move_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     cids = [bench.waits(number) for number in range(5)]
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     with monkeypatch.context() as broken:
-        broken.setattr("encoder_pin_plugin.archive.rewriting.write_all", full)
+        broken.setattr("encoder_pin_plugin.archive.rewriting.write_all", failing(errno.ENOSPC))
         with pytest.raises(StorageError, match="free some space"):
             bench.migrate()
     assert bench.waiting() == cids
@@ -250,7 +235,7 @@ def test_encoders_go_on_appending_while_lines_move(bench: Bench) -> None:
         over.set()
         writer.join()
     assert not tally.troubles
-    assert sorted(bench.waiting() + bench.migrated()) == sorted([cid_of(number) for number in range(600)] + added)
+    assert sorted(bench.waiting() + bench.migrated()) == sorted([*map(directory_cid, range(600)), *added])
 
 
 def test_an_archive_that_was_collected_meanwhile_keeps_its_pins(bench: Bench, tmp_path: Path) -> None:

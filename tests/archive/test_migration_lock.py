@@ -10,7 +10,6 @@ import stat
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import BaseFileLock
@@ -18,6 +17,7 @@ from filelock import BaseFileLock
 from encoder_pin_plugin.archive import migration_lock as module
 from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migration_lock
 from encoder_pin_plugin.errors import LockBusy, StorageError
+from tests.conftest import failing
 
 
 @pytest.fixture
@@ -96,11 +96,8 @@ def test_it_is_let_go_whatever_happens_and_by_any_thread(data: Path, monkeypatch
 
 
 def test_where_nobody_can_sign_the_lock_is_let_go(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     with monkeypatch.context() as broken:
-        broken.setattr(module, "replace_file", full)
+        broken.setattr(module, "replace_file", failing(errno.ENOSPC))
         with pytest.raises(StorageError, match=f"^cannot write {data / HOLDER_NAME}: "), migration_lock(data, "x"):
             pass
     with migration_lock(data, "next"):
@@ -110,9 +107,6 @@ def test_where_nobody_can_sign_the_lock_is_let_go(data: Path, monkeypatch: pytes
 def test_where_there_can_be_no_lock_it_is_said_and_nothing_stands_in_for_one(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_locks(*_: Any) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", failing(errno.ENOSYS))
     with pytest.raises(StorageError, match=f"^cannot lock {data / LOCK_NAME}: "), migration_lock(data, "x"):
         pass

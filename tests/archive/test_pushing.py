@@ -11,11 +11,11 @@ from encoder_pin_plugin.archive import cluster_group
 from encoder_pin_plugin.archive.pushing import push
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, Limits, Whole
-from tests.archive.migrating import cid_of
 from tests.archive.targets import Cluster, Kubo, Service, items, node_error
+from tests.cids import directory_cid
 
 LIMITS = Limits(stall=100, total=700)
-A, B, C = cid_of(1), cid_of(2), cid_of(3)
+A, B, C = directory_cid(1), directory_cid(2), directory_cid(3)
 
 
 @pytest.fixture

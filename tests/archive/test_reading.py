@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from encoder_pin_plugin.archive.reading import (
 from encoder_pin_plugin.archive.record import MAX_LINE
 from encoder_pin_plugin.errors import StorageError
 from tests.archive.lines import record
+from tests.conftest import failing
 
 pytestmark = pytest.mark.usefixtures("open_files")
 A, B = record(1), record(2)
@@ -125,11 +127,7 @@ def test_a_line_that_is_completed_while_the_tail_is_looked_at_is_no_torn_one(
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(A.line())
-
-    def fail(*_: object) -> None:
-        raise OSError(5, os.strerror(5))
-
     with monkeypatch.context() as broken:
-        broken.setattr(os, "pread", fail)
+        broken.setattr(os, "pread", failing(errno.EIO))
         with pytest.raises(StorageError, match=f"^cannot read {tmp_path}/a: "):
             list(read_entries(tmp_path / "a"))

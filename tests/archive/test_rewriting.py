@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -18,7 +19,7 @@ from encoder_pin_plugin.archive.rewriting import rewrite, sweep
 from encoder_pin_plugin.archive.sieves import WithoutFaults, WithoutKeys
 from encoder_pin_plugin.errors import ArchiveError, StorageError
 from tests.archive.lines import record
-from tests.conftest import Said, names_in
+from tests.conftest import Said, failing, names_in
 
 LINES = [record(number).line() for number in range(5)]
 WITHOUT_1 = b"".join(LINES[:1] + LINES[2:])
@@ -220,10 +221,7 @@ def test_a_file_that_is_replaced_again_and_again_is_given_up_in_words(
 
 
 def test_an_error_of_the_disk_names_the_file(file: LineFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: int) -> None:
-        raise OSError(28, os.strerror(28))
-
-    on_sync(monkeypatch, 1, fail)
+    on_sync(monkeypatch, 1, failing(errno.ENOSPC))
     with pytest.raises(StorageError, match=f"cannot rewrite {file.path}: .*free some space"):
         without(file, 1)
     assert file.path.read_bytes() == b"".join(LINES)

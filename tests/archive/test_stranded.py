@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.stranded import stranded
@@ -54,30 +53,20 @@ def test_a_cid_that_was_taken_back_from_the_migrated_stands_there_no_more(tmp_pa
     assert stranded([aside], [migrated]) == ()
 
 
-def test_a_repair_names_them_and_so_does_the_log(archive: Archive) -> None:
+def test_a_repair_names_them_and_so_does_the_log(archive: Archive, warned: list[str]) -> None:
     archive.path.parent.mkdir()
     archive.path.write_bytes(line(1) + no_number(line(0)) + line(2)[:80])
-    told: list[str] = []
-    sink = logger.add(lambda message: told.append(message.record["message"]), level="WARNING")
-    try:
-        repaired, _ = archive.repair()
-    finally:
-        logger.remove(sink)
+    repaired, _ = archive.repair()
     assert repaired.stranded == ((CIDS[0], "job-0"), (CIDS[2], ""))
     assert repaired.healed
-    assert told[-1] == (
+    assert warned[-1] == (
         f"set aside in {repaired.quarantine_file} and {repaired.healed.quarantined}, and in no other line, so that"
         f" nothing migrates it: {CIDS[0]} of job 'job-0', {CIDS[2]}"
     )
 
 
-def test_the_log_names_twenty(archive: Archive) -> None:
+def test_the_log_names_twenty(archive: Archive, warned: list[str]) -> None:
     archive.path.parent.mkdir()
     archive.path.write_bytes(b"".join(no_number(line(0, job_id=f"job-{number}")) for number in range(25)))
-    told: list[str] = []
-    sink = logger.add(lambda message: told.append(message.record["message"]), level="WARNING")
-    try:
-        assert len(archive.repair()[0].stranded) == 25
-    finally:
-        logger.remove(sink)
-    assert told[-1].endswith("of job 'job-19' and 5 more")
+    assert len(archive.repair()[0].stranded) == 25
+    assert warned[-1].endswith("of job 'job-19' and 5 more")

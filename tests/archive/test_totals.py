@@ -6,13 +6,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from encoder_pin_plugin.archive.totals import Total, plain_sizes, total_in, total_of
 from encoder_pin_plugin.errors import StorageError
 from tests.archive.lines import record
+from tests.conftest import failing
 
 pytestmark = pytest.mark.usefixtures("open_files")
 
@@ -89,15 +89,11 @@ def test_another_way_of_adding_up_gets_the_open_file(path: Path) -> None:
     assert read == [sized(1.5)]
 
 
-def fail(*_: Any) -> None:
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
 def test_a_disk_that_does_not_give_it_is_named_and_nothing_stays_open(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(sized(1.5))
-    monkeypatch.setattr(os, "pread", fail)
+    monkeypatch.setattr(os, "pread", failing(errno.EIO))
     with pytest.raises(StorageError, match=f"^cannot read {path}: "):
         total_of(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.waiting import Item, Waiting, WaitingLines
 from encoder_pin_plugin.errors import StorageError
 from tests.archive.lines import record
-from tests.archive.migrating import cid_of
+from tests.cids import directory_cid
+from tests.conftest import failing
 
 pytestmark = pytest.mark.usefixtures("open_files")
 
-CID = cid_of(1)
+CID = directory_cid(1)
 
 
 def line(job: str, cid: str = CID, **changes: object) -> bytes:
@@ -44,10 +46,10 @@ def test_an_item_whose_lines_know_no_moment_has_none() -> None:
 def test_bad_lines_are_named_and_hold_up_no_other(archive: Archive) -> None:
     archive.path.parent.mkdir()
     unusable = record(2, hash="x" * 46).line()
-    archive.path.write_bytes(line("a") + b"broken\n" + unusable + line("b") + line("c", cid_of(2), size_mb=None))
+    archive.path.write_bytes(line("a") + b"broken\n" + unusable + line("b") + line("c", directory_cid(2), size_mb=None))
     waiting = Waiting()
     waiting.read(archive.entries(), archive.path)
-    assert (waiting.lines, list(waiting.items), waiting.mb) == (3, [CID, cid_of(2)], 1.5)
+    assert (waiting.lines, list(waiting.items), waiting.mb) == (3, [CID, directory_cid(2)], 1.5)
     assert [where for where, _ in waiting.faults] == [f"{archive.path}, line 2", f"{archive.path}, line 3"]
     assert waiting.faults[0][1].startswith("it is not JSON")
     assert "is not a CID" in waiting.faults[1][1]
@@ -70,15 +72,15 @@ def test_before_the_first_look_and_without_a_file_nothing_waits(path: Path) -> N
 
 
 def test_only_wanted_cids_are_looked_for_in_whatever_form_they_are_written(path: Path) -> None:
-    path.write_bytes(line("a") + line("b", CID.upper()) + line("c", cid_of(2)) + b"no line\n")
+    path.write_bytes(line("a") + line("b", CID.upper()) + line("c", directory_cid(2)) + b"no line\n")
     lines = WaitingLines(path, [Item(cid=CID, keys=[(CID, "a"), (CID.upper(), "b")])])
     lines.refresh()
     assert lines.keys(CID) == {(CID, "a"), (CID.upper(), "b")}
-    assert lines.keys(cid_of(2)) == set()
+    assert lines.keys(directory_cid(2)) == set()
 
 
 def test_a_line_that_nobody_understands_counts_as_waiting_without_a_job(path: Path) -> None:
-    path.write_bytes(b"# about " + CID.encode() + b"\n" + line("x", cid_of(2), node_id=CID))
+    path.write_bytes(b"# about " + CID.encode() + b"\n" + line("x", directory_cid(2), node_id=CID))
     lines = lines_for(path)
     lines.refresh()
     assert lines.keys(CID) == {(CID, "")}
@@ -143,11 +145,7 @@ def test_what_was_forgotten_is_read_again(path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(line("a"))
-
-    def fail(*_: object) -> None:
-        raise OSError(5, os.strerror(5))
-
     with monkeypatch.context() as broken:
-        broken.setattr(os, "pread", fail)
+        broken.setattr(os, "pread", failing(errno.EIO))
         with pytest.raises(StorageError, match=f"^cannot read {path}: "):
             lines_for(path).refresh()

@@ -12,10 +12,10 @@ from pathlib import Path
 from encoder_pin_plugin.archive.files import ARCHIVE_NAME
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
-from tests.benchmarks.jobs import cid_of
 from tests.benchmarks.lines import Line, Run
 from tests.benchmarks.measure import by_round, in_turns, median, percentile, seconds_of
 from tests.benchmarks.videos import run_shell, tool
+from tests.cids import directory_cid
 
 APPEND_LIMIT = 5.0
 """Milliseconds that 99 of 100 appends stay below, however long the archive is."""
@@ -24,7 +24,7 @@ APPEND_LIMIT = 5.0
 def record_of(number: int, name: str = "line") -> ArchiveRecord:
     """A line as a local fallback writes it."""
     return ArchiveRecord(
-        hash=cid_of(f"{name} {number}"), job_id=f"{name}-{number}", size_mb=round(random.uniform(1, 900), 3),
+        hash=directory_cid(f"{name} {number}"), job_id=f"{name}-{number}", size_mb=round(random.uniform(1, 900), 3),
         type="directory", failed_lazy_attempts=3, local_pin_timestamp="2025-10-28T10:30:00.000Z",
         source="failed_lazy_pin_fallback", node_id="encoder-1", extra={},
     )  # fmt: skip

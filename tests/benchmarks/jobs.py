@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -16,21 +15,16 @@ from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.spool import Spool
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
-from encoder_pin_plugin.nodes.multibase import encode_base32
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import Settings, load_settings
+from tests.cids import directory_cid
 
 AT_ONCE = 5000
 
 
-def cid_of(text: str) -> str:
-    """A valid CID of its own for each text."""
-    return "b" + encode_base32(b"\x01\x70\x12\x20" + hashlib.sha256(text.encode()).digest())
-
-
 def job_of(name: str) -> CompletedJob:
     """A finished job as hosts report them."""
-    return CompletedJob(cid=cid_of(name), job_id=name, size_mb=42.5, type="directory")
+    return CompletedJob(cid=directory_cid(name), job_id=name, size_mb=42.5, type="directory")
 
 
 def settings_for(folder: Path, **options: object) -> Settings:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from encoder_hookspecs.events import CompletedJob
-from tests.faults.actors import Journal, Place, cid_of, manager_of, plugin_at, through_pluggy, watch_commits
+from tests.cids import cid_of
+from tests.faults.actors import Journal, Place, manager_of, plugin_at, through_pluggy, watch_commits
 
 
 def complete(place: Place, job_id: str, **options: Any) -> None:

@@ -7,7 +7,6 @@ pauses are milliseconds) and the nodes, which are folders. Nothing here is run b
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import random
@@ -33,12 +32,11 @@ from encoder_pin_plugin.nodes.base import Limits
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
+from tests.cids import cid_of
 from tests.faults.checker import read_line
 from tests.faults.folder_node import FolderNode
 
 BUGS = (AttributeError, TypeError, NameError, LookupError, AssertionError)
-
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
@@ -72,15 +70,6 @@ def place_at(root: str, data: str | None = None) -> Place:
     for folder in (place.acks, place.supernode, place.local, place.target):
         folder.mkdir(parents=True, exist_ok=True)
     return place
-
-
-def cid_of(text: str) -> str:
-    """A valid CID of its own for each text."""
-    number, letters = int.from_bytes(b"\x12\x20" + hashlib.sha256(text.encode()).digest()), ""
-    while number:
-        number, rest = divmod(number, 58)
-        letters = _BASE58[rest] + letters
-    return letters
 
 
 class Journal:

@@ -19,7 +19,8 @@ from typing import Any
 from encoder_hookspecs.events import CompletedJob
 from encoder_hookspecs.manager import EncoderManager
 from encoder_hookspecs.specs import hookimpl
-from tests.faults.actors import Place, cid_of, place_at, plugin_at, quicken
+from tests.cids import cid_of
+from tests.faults.actors import Place, place_at, plugin_at, quicken
 
 HOOKS = ("on_job_complete", "on_lazy_pin_attempt_failed", "on_lazy_pin_failed", "on_local_fallback",
          "on_lazy_pin_succeeded")  # fmt: skip

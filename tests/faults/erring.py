@@ -17,7 +17,8 @@ from typing import Any
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.errors import EncoderPinError
-from tests.faults.actors import Journal, Place, cid_of, manager_of, place_at, plugin_at, through_pluggy
+from tests.cids import cid_of
+from tests.faults.actors import Journal, Place, manager_of, place_at, plugin_at, through_pluggy
 from tests.faults.scenarios import SCENARIOS, single_threaded
 
 TURNS = 8

@@ -23,11 +23,12 @@ from encoder_pin_plugin.nodes.kubo import KuboNode, Patience
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
+from tests.cids import cid_of
 from tests.fakes.cluster_lies import CLUSTER_LIES, ClusterLie
 from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.kubo_honest import Content
 from tests.fakes.kubo_node import FakeKubo
-from tests.faults.actors import cid_of, quicken
+from tests.faults.actors import quicken
 from tests.faults.checker import Verdict, _lines, _rows
 
 TELLS = "cluster tells"

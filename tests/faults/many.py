@@ -19,7 +19,8 @@ from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.errors import LockBusy
 from encoder_pin_plugin.nodes.base import Limits
-from tests.faults.actors import Journal, Place, cid_of, place_at, plugin_at, quicken, through_pluggy
+from tests.cids import cid_of
+from tests.faults.actors import Journal, Place, place_at, plugin_at, quicken, through_pluggy
 from tests.faults.folder_node import FolderNode
 from tests.faults.forkserver import ForkServer
 from tests.faults.judging import Judged, all_clean, look, report

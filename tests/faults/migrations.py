@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from encoder_pin_plugin.archive import stages
-from tests.archive.migrating import Bench, cid_of
+from tests.archive.migrating import Bench
+from tests.cids import directory_cid
 from tests.faults.folder_node import FolderNode, pins_of
 from tests.faults.forkserver import ForkServer
 from tests.faults.rig import RigReport, Say, scratch, spread
@@ -148,14 +149,14 @@ def _nowhere(root: Path, cids: int) -> list[str]:
     """CIDs that are pinned on neither node; ours is asked first, so that what moved meanwhile is seen there."""
     here = pins_of(root / "local")
     there = pins_of(root / "target")
-    return [f"{cid} is pinned nowhere" for cid in map(cid_of, range(cids)) if cid not in here | there]
+    return [f"{cid} is pinned nowhere" for cid in map(directory_cid, range(cids)) if cid not in here | there]
 
 
 def _not_once(root: Path, cids: int) -> list[str]:
     """Lines that do not stand exactly once, among the migrated, in the end."""
     moved = (root / "data" / "migrated-pins.jsonl").read_text("ascii").splitlines()
     hashes = sorted(json.loads(line)["hash"] for line in moved)
-    problems = [] if hashes == sorted(map(cid_of, range(cids))) else [f"{len(hashes)} lines moved, of {cids}"]
+    problems = [] if hashes == sorted(map(directory_cid, range(cids))) else [f"{len(hashes)} lines moved, of {cids}"]
     if (root / "data" / "local-fallback-pins.jsonl").read_bytes():
         problems.append("lines are left in the archive")
     left = pins_of(root / "local")

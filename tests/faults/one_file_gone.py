@@ -70,18 +70,13 @@ def _half(folder: Path, jobs: list[tuple[int, int]], told: _Told, say: Say) -> N
     template = folder / "template"
     with ForkServer(folder / "children.log") as server:
         server.run("tests.faults.damages:prepare", root=str(template))
-        routine = set(_recover(server, _copy(template, folder / "routine"), None)["said"])
+        routine = set(_recover(server, shutil.copytree(template, folder / "routine", symlinks=True), None)["said"])
         for done, (number, seed) in enumerate(jobs, start=1):
-            root = _copy(template, folder / str(number))
+            root = shutil.copytree(template, folder / str(number), symlinks=True)
             if _case(server, root, random.Random(seed), routine, told):
                 shutil.rmtree(root)
             if done % 50 == 0:
                 say(f"{done} of {len(jobs)} files of this half; {len(told.lost)} lost, {len(told.unseen)} unseen")
-
-
-def _copy(template: Path, root: Path) -> Path:
-    shutil.copytree(template, root, symlinks=True)
-    return root
 
 
 def _case(server: ForkServer, root: Path, dice: random.Random, routine: set[str], told: _Told) -> bool:

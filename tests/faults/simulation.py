@@ -14,7 +14,8 @@ from typing import Any
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.lazy import dispatch, worker
-from tests.faults.actors import Journal, Place, cid_of, manager_of, place_at, plugin_at
+from tests.cids import cid_of
+from tests.faults.actors import Journal, Place, manager_of, place_at, plugin_at
 from tests.faults.checker import Verdict
 from tests.faults.forkserver import ForkServer
 from tests.faults.judging import Judged, all_clean, judge, report

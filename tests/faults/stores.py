@@ -14,7 +14,7 @@ from typing import Any
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.faults.actors import cid_of
+from tests.cids import cid_of
 
 Put = Callable[[str], object]
 

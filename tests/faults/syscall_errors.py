@@ -78,7 +78,7 @@ def run(seed: int, count: int, say: Say, *, names: tuple[str, ...] = NAMES) -> R
 def _faults(server: ForkServer, folder: Path, name: str, dice: random.Random) -> Iterator[Fault]:
     template = _template(folder, name)
     server.run("tests.faults.scenarios:prepare", name=name, root=str(template))
-    root = _copy(template, folder / "reference" / template.name)
+    root = shutil.copytree(template, folder / "reference" / template.name, symlinks=True)
     child = server.start("tests.faults.erring:act_among_errors", name=name, root=str(root))
     trace = folder / f"trace-{template.name}"
     _until_acted(child, root / "acted", "-o", str(trace), "-s", "200", "-e", f"trace={_known()}")
@@ -100,7 +100,8 @@ def _half(folder: Path, half: int, jobs: list[tuple[int, Fault]], say: Say) -> l
 
 
 def _try(server: ForkServer, folder: Path, number: int, fault: Fault) -> Judged:
-    scenario, root = SCENARIOS[fault.name], _copy(_template(folder, fault.name), folder / "points" / str(number))
+    scenario = SCENARIOS[fault.name]
+    root = shutil.copytree(_template(folder, fault.name), folder / "points" / str(number), symlinks=True)
     place = place_at(str(root))
     try:
         escaped = _act(server, root, fault)
@@ -141,8 +142,3 @@ def _until_acted(child: Child, sign: Path, *options: str) -> None:
 
 def _template(folder: Path, name: str) -> Path:
     return folder / "templates" / name.replace(" ", "-").replace(",", "")
-
-
-def _copy(template: Path, root: Path) -> Path:
-    shutil.copytree(template, root, symlinks=True)
-    return root

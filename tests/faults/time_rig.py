@@ -15,8 +15,9 @@ from typing import Any
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.clock import SystemClock
 from encoder_pin_plugin.lazy import dispatch, worker
+from tests.cids import cid_of
 from tests.faults.acting import complete
-from tests.faults.actors import cid_of, manager_of, place_at, plugin_at, quicken
+from tests.faults.actors import manager_of, place_at, plugin_at, quicken
 from tests.faults.checker import Verdict
 from tests.faults.forkserver import ForkServer
 from tests.faults.judging import Judged, all_clean, judge, report, try_each

@@ -8,7 +8,8 @@ from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
-from tests.lazy.conftest import NOW, cid_of
+from tests.cids import cid_of
+from tests.lazy.conftest import NOW
 
 LEASE = 120_000
 
@@ -39,6 +40,10 @@ def names(pins: list[LazyPin]) -> list[str]:
 def column(ledger: Ledger, name: str, what: str) -> Any:
     (row,) = ledger.read(f"SELECT {what} AS it FROM job WHERE job_id=?", (name,))
     return row["it"]
+
+
+def key_of(ledger: Ledger, name: str) -> str:
+    return str(column(ledger, name, "key"))
 
 
 def holding(ledger: Ledger, *held: str) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,30 +28,11 @@ from encoder_pin_plugin.nodes.base import Limits
 from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import Settings, load_settings
+from tests.cids import cid_of
 from tests.fakes.memory_node import MemoryNode
 
 if TYPE_CHECKING:
     from tests.lazy.dispatching import Desk
-
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
-
-def cid_of(text: str) -> str:
-    """A valid CID of its own for each text."""
-    number, letters = int.from_bytes(b"\x12\x20" + hashlib.sha256(text.encode()).digest()), ""
-    while number:
-        number, rest = divmod(number, 58)
-        letters = _BASE58[rest] + letters
-    return letters
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for a condition; fail after a generous time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-
 
 NOW = 1_800_000_000_000
 """Wall-clock milliseconds of some day."""
@@ -126,13 +106,14 @@ class Bench:
         """Work until nothing more can be done soon."""
         return self.worker().run(drain=True)
 
+    def ledger(self) -> Ledger:
+        """One more connection to the ledger."""
+        return Ledger(self.settings.data_dir / LEDGER_NAME)
+
     def jobs(self) -> dict[str, LazyPin]:
         """All jobs of the ledger by job id."""
-        ledger = Ledger(self.settings.data_dir / LEDGER_NAME)
-        try:
+        with closing(self.ledger()) as ledger:
             return {pin.job.job_id: pin for pin in ledger.select()}
-        finally:
-            ledger.close()
 
     def lines(self) -> list[str]:
         """The job ids that stand in the archive."""

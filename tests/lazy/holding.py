@@ -19,8 +19,9 @@ from encoder_pin_plugin.nodes.base import PIN_NAME, Limits, Told
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.nodes.proofs import Rule, Witness
 from encoder_pin_plugin.settings import load_settings
+from tests.cids import cid_of
 from tests.fakes.memory_node import MemoryNode
-from tests.lazy.conftest import NOW, cid_of
+from tests.lazy.conftest import NOW
 
 
 def pin_of(name: str, **fields: Any) -> LazyPin:

@@ -13,7 +13,8 @@ from encoder_pin_plugin.lazy.jobfile import Submission, new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import to_moment
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.lazy.conftest import NOW, cid_of
+from tests.cids import cid_of
+from tests.lazy.conftest import NOW
 
 
 class HandClock:

@@ -18,7 +18,8 @@ from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.retry import Policy
 from encoder_pin_plugin.nodes.base import Answer, Limits, Told
 from encoder_pin_plugin.settings import load_settings
-from tests.lazy.conftest import cid_of, until
+from tests.cids import cid_of
+from tests.conftest import until
 from tests.lazy.trying import JOB, NOW, PIN, Try, answering, provers_end  # noqa: F401 - an autouse fixture
 
 

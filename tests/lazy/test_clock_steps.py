@@ -18,7 +18,8 @@ from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.timeline import mind_the_clock
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import Bench, until
+from tests.conftest import until
+from tests.lazy.conftest import Bench
 
 HOUR = 3_600_000
 YEARS = 10 * 365 * 24 * HOUR
@@ -171,7 +172,7 @@ def test_a_local_pin_elsewhere_settles_no_sooner(make_bench: Callable[..., Bench
     until(lambda: not turns.worker._dispatch.awaits(turns.worker._results.waiting))
     turns.end()
     assert bench.jobs()["a"].whole_at
-    with closing(Ledger(bench.settings.data_dir / LEDGER_NAME)) as ledger:
+    with closing(bench.ledger()) as ledger:
         assert manual.hurry(ledger, bench.jobs()["a"].key, clock.wall())
     turns.begin()
     clock.at += step

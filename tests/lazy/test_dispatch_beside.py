@@ -17,8 +17,9 @@ from encoder_pin_plugin.lazy.pins import State, Step
 from encoder_pin_plugin.lazy.ports import Holds, Outcome, Released, Swept
 from encoder_pin_plugin.lazy.sample import EVERY
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.lazy.booking import add, claim, column, end, holding
-from tests.lazy.conftest import NOW, cid_of
+from tests.cids import cid_of
+from tests.lazy.booking import add, claim, column, end, holding, key_of
+from tests.lazy.conftest import NOW
 from tests.lazy.dispatching import Desk
 
 
@@ -31,11 +32,6 @@ def _waiting(ledger: Ledger, *jobs: str) -> None:
             db.execute("UPDATE job SET waiting_since=?, next_at=? WHERE job_id=?", (since, NOW + 10**9, name))
 
 
-def _key(ledger: Ledger, name: str) -> str:
-    key: str = column(ledger, name, "key")
-    return key
-
-
 class TestHolding:
     def test_those_that_wait_longest_are_held_first_a_hundred_at_once(self, desk: Desk, ledger: Ledger) -> None:
         jobs = [f"job {number:03}" for number in range(101)]
@@ -45,7 +41,7 @@ class TestHolding:
         assert desk.holder.held == [jobs[:100]]
         desk.beside()
         assert len(desk.holder.held) == 1
-        desk.dispatch.note(ledger, Holds(holds={_key(ledger, name): "ours" for name in jobs[:100]}))
+        desk.dispatch.note(ledger, Holds(holds={key_of(ledger, name): "ours" for name in jobs[:100]}))
         assert column(ledger, jobs[0], "hold") == "ours"
         desk.beside()
         assert desk.holder.held[1:] == [jobs[100:]]
@@ -74,7 +70,7 @@ class TestHolding:
         assert desk.holder.held == [["a", "b"]]
         desk.time.passed = HOLD_AGAIN
         desk.beside()
-        desk.dispatch.note(ledger, Holds(holds={_key(ledger, "c"): "none"}, complete=False))
+        desk.dispatch.note(ledger, Holds(holds={key_of(ledger, "c"): "none"}, complete=False))
         desk.time.passed = 2 * HOLD_AGAIN
         desk.beside()
         desk.dispatch.note(ledger, Holds(holds={}, complete=False))
@@ -198,7 +194,7 @@ class TestSweeping:
     ) -> None:
         (nonce,) = add(ledger, "a")
         end(ledger, "a")
-        file = spool.open / f"{_key(ledger, 'a')}.{nonce}"
+        file = spool.open / f"{key_of(ledger, 'a')}.{nonce}"
         file.write_bytes(b"")
         desk.dispatch.sweep(ledger, intake)
         desk.dispatch.sweep(ledger, intake)

@@ -24,7 +24,8 @@ from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_moment
 from encoder_pin_plugin.lazy.ports import Archived, Outcome
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.settings import load_settings
-from tests.lazy.conftest import NOW, StandingClock, cid_of
+from tests.cids import cid_of
+from tests.lazy.conftest import NOW, StandingClock
 
 JOB = CompletedJob(cid=cid_of("a"), job_id="job-1", size_mb=2.5)
 PIN = LazyPin(

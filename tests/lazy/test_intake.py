@@ -17,8 +17,9 @@ from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import to_moment
 from encoder_pin_plugin.lazy.spool import Spool
+from tests.cids import cid_of
 from tests.lazy.booking import column, end
-from tests.lazy.conftest import NOW, cid_of
+from tests.lazy.conftest import NOW
 from tests.lazy.intaking import Desk, content, put
 from tests.lazy.spooling import files
 

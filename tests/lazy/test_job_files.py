@@ -18,7 +18,8 @@ from encoder_pin_plugin.errors import InvalidJobFile, NotRecorded
 from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.jobfile import MAX_BYTES, job_key, new_submission, read_submission
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.lazy.conftest import cid_of, until
+from tests.cids import cid_of
+from tests.conftest import until
 
 CID = cid_of("a video")
 

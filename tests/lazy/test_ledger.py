@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,28 +19,17 @@ from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.opening import OpenLedger
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step
 from encoder_pin_plugin.lazy.timeline import clamp, shift
-from tests.lazy.conftest import cid_of
+from tests.cids import cid_of
+from tests.lazy.booking import LEASE, claim
+from tests.lazy.conftest import NOW
 
-NOW = 1_800_000_000_000
-LEASE = 120_000
 YEARS = 10 * 365 * 86_400_000
 EVENTS = st.sampled_from(["add", "claim", "fail", "done", "steal"])
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "lazy-pins.db")
-    yield opened
-    opened.close()
 
 
 def add(ledger: Ledger, *names: str, cid: str | None = None, now: int = NOW, **fields: Any) -> None:
     jobs = [CompletedJob(cid=cid or cid_of(name), job_id=name, **fields) for name in names]
     ledger.ingest([new_submission(job) for job in jobs], now)
-
-
-def claim(ledger: Ledger, owner: str = "w1", now: int = NOW, **options: Any) -> list[LazyPin]:
-    return ledger.claim(owner, options.pop("state", State.PENDING), now, **({"limit": 10, "lease": LEASE} | options))
 
 
 def step(pin: LazyPin, state: State = State.PENDING, delay: int = 0) -> Step:

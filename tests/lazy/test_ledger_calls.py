@@ -17,8 +17,9 @@ from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.mark import Mark
 from encoder_pin_plugin.lazy.pins import State, Step, to_moment
 from encoder_pin_plugin.lazy.timeline import TOLERANCE, clamp, shift
+from tests.cids import cid_of
 from tests.lazy.booking import LEASE, add, claim, column, end, holding, names
-from tests.lazy.conftest import NOW, cid_of
+from tests.lazy.conftest import NOW
 
 
 def test_it_tells_whether_it_made_the_file_and_whether_that_is_still_there(ledger: Ledger) -> None:

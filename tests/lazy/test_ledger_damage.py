@@ -16,7 +16,7 @@ from filelock import FileLock
 from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy import schema
 from encoder_pin_plugin.lazy.opening import OpenLedger
-from tests.conftest import Said, names_in
+from tests.conftest import Said, failing, names_in
 from tests.lazy.conftest import NOW
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -169,14 +169,11 @@ def test_a_lock_that_somebody_keeps_is_said_and_nothing_is_moved(path: Path, mon
 def test_where_there_are_no_locks_a_damaged_ledger_is_an_error_in_words(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
     path.write_bytes(b"garbage" * 999)
     opened = OpenLedger(path, lambda ledger: None)
     with pytest.raises(sqlite3.DatabaseError) as caught:
         opened.get()
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOSYS))
     with pytest.raises(LedgerError, match=r"is damaged .*; cannot set aside the ledger .*Function not implemented"):
         opened.recover(caught.value)
     assert path.exists()

@@ -10,8 +10,9 @@ from encoder_hookspecs.events import CompletedJob, Reason
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State, Step, to_moment
+from tests.cids import cid_of
 from tests.lazy.booking import LEASE, add, claim, column, end, holding, names
-from tests.lazy.conftest import NOW, cid_of
+from tests.lazy.conftest import NOW
 
 LATER = NOW + 50_000
 KEPT = {

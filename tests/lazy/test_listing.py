@@ -14,8 +14,8 @@ from encoder_pin_plugin.lazy import listing
 from encoder_pin_plugin.lazy.listing import AT_MOST, ENOUGH, FRESH, LATER, TOO_LONG, Listing
 from encoder_pin_plugin.lazy.pins import LazyPin, State
 from encoder_pin_plugin.nodes.kubo import KuboNode
+from tests.cids import cid_of
 from tests.fakes.memory_node import MemoryNode
-from tests.lazy.conftest import cid_of
 
 
 def untried(name: str) -> LazyPin:

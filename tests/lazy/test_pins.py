@@ -9,7 +9,8 @@ import pytest
 
 from encoder_hookspecs.events import CompletedJob, Reason
 from encoder_pin_plugin.lazy.pins import LARGE_MB, LazyPin, State, to_moment, to_ms
-from tests.lazy.conftest import NOW, cid_of
+from tests.cids import cid_of
+from tests.lazy.conftest import NOW
 
 
 def pin_of(size_mb: float | None = None, **fields: Any) -> LazyPin:

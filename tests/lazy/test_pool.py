@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from encoder_pin_plugin.lazy.pool import Pool
-from tests.lazy.conftest import until
+from tests.conftest import until
 
 
 class Hands:

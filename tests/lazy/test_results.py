@@ -17,7 +17,8 @@ from encoder_pin_plugin.lazy.ports import Holds, Note, Outcome, Swept
 from encoder_pin_plugin.lazy.results import Results
 from encoder_pin_plugin.lazy.retry import Breaker
 from encoder_pin_plugin.settings import load_settings
-from tests.lazy.conftest import NOW, StandingClock, cid_of
+from tests.cids import cid_of
+from tests.lazy.conftest import NOW, StandingClock
 
 
 class Book:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from encoder_hookspecs.events import CompletedJob, GiveUp, LazyPinAttempt, Reason, RetryIn
 from encoder_pin_plugin.lazy.retry import Breaker, Policy, clamp, counts, decide
-from tests.lazy.conftest import cid_of
+from tests.cids import cid_of
 
 NOW = datetime.now(UTC)
 

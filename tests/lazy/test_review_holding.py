@@ -15,13 +15,13 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.lazy import manual
 from encoder_pin_plugin.lazy.hold import Holder, holder_for
-from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.ports import Holds, Nodes, Released
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Whole
 from encoder_pin_plugin.nodes.exclusion import Exclusion
-from tests.lazy.conftest import cid_of, until
+from tests.cids import cid_of
+from tests.conftest import until
 
 
 def _holder(bench, posted: list[object]) -> Holder:
@@ -149,7 +149,7 @@ def test_a_local_pin_elsewhere_is_not_settled_by_haste(bench, running, monkeypat
     until(lambda: bench.lines() == ["a"])
     until(lambda: bench.jobs()["a"].whole_at)
     asked = bench.local.count("whole")
-    with closing(Ledger(bench.settings.data_dir / LEDGER_NAME)) as ledger:
+    with closing(bench.ledger()) as ledger:
         assert manual.hurry(ledger, bench.jobs()["a"].key, int(time.time() * 1000))
     until(lambda: bench.local.count("whole") > asked)
     until(lambda: bench.jobs()["a"].owner is None)
@@ -178,7 +178,7 @@ def test_a_fork_waits_for_the_end_of_a_transaction(bench) -> None:
     begun, ended = threading.Event(), []
 
     def write() -> None:
-        with closing(Ledger(bench.settings.data_dir / LEDGER_NAME)) as ledger, ledger.transaction():
+        with closing(bench.ledger()) as ledger, ledger.transaction():
             begun.set()
             time.sleep(0.5)
             ended.append(1)

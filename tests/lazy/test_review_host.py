@@ -15,7 +15,7 @@ from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import NotRecorded, StorageError
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.lazy.conftest import cid_of
+from tests.cids import cid_of
 
 JOB = CompletedJob(cid=cid_of("a"), job_id="a")
 

@@ -16,7 +16,8 @@ from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.pins import State, to_moment, to_ms
 from encoder_pin_plugin.lazy.pool import Pool
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.lazy.conftest import cid_of, until
+from tests.cids import cid_of
+from tests.conftest import until
 
 
 @pytest.fixture
@@ -211,6 +212,15 @@ def test_an_outage_is_said_again_each_hour(make_bench, running, monkeypatch) -> 
     until(lambda: said.count("supernode") >= 3)
 
 
+def left_by_a_drain(bench, seconds: float) -> list[int]:
+    """How many jobs it leaves; nothing where it has not ended within so long."""
+    left: list[int] = []
+    thread = threading.Thread(target=lambda: left.append(bench.drain()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return left
+
+
 @pytest.mark.parametrize("supernode", [True, False])
 def test_draining_ends_where_nothing_may_fall_back(make_bench, supernode: bool) -> None:
     bench = make_bench(enable_local_fallback=False)
@@ -220,11 +230,7 @@ def test_draining_ends_where_nothing_may_fall_back(make_bench, supernode: bool) 
         bench.supernode = None
     for number in range(20):
         bench.complete(f"job-{number}")
-    left: list[int] = []
-    thread = threading.Thread(target=lambda: left.append(bench.drain()), daemon=True)
-    thread.start()
-    thread.join(20)
-    assert left == [20]
+    assert left_by_a_drain(bench, seconds=20) == [20]
 
 
 def test_draining_ends_although_failed_fallbacks_are_always_under_way(make_bench) -> None:
@@ -238,11 +244,7 @@ def test_draining_ends_although_failed_fallbacks_are_always_under_way(make_bench
     bench.local.fail = fail
     for number in range(40):
         bench.complete(f"job-{number}")
-    left: list[int] = []
-    thread = threading.Thread(target=lambda: left.append(bench.drain()), daemon=True)
-    thread.start()
-    thread.join(30)
-    assert left == [40]
+    assert left_by_a_drain(bench, seconds=30) == [40]
 
 
 def test_observers_hear_of_a_pin_before_it_is_written_down(bench) -> None:
@@ -289,15 +291,13 @@ def test_a_worker_whose_sign_of_life_was_deleted_gives_another(bench, running) -
 def test_reconciling_beside_a_worker_that_finishes_a_job_is_harmless(bench, monkeypatch) -> None:
     from encoder_pin_plugin.alarms import Alarms
     from encoder_pin_plugin.clock import EvenClock, SystemClock
-    from encoder_pin_plugin.lazy.ledger import Ledger
-    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 
     bench.complete("a")
     bench.supernode.down()
     bench.local.down()
     bench.drain()
     bench.supernode.up()
-    ledger = Ledger(bench.settings.data_dir / LEDGER_NAME)
+    ledger = bench.ledger()
     seen = ledger.nonces()
     monkeypatch.setattr(ledger, "nonces", lambda: seen)
     bench.local.up()

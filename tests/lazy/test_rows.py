@@ -14,7 +14,7 @@ from encoder_hookspecs.events import CompletedJob, Reason
 from encoder_pin_plugin.lazy.jobfile import job_key, new_submission
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin, State, Step, to_ms
-from tests.lazy.conftest import cid_of
+from tests.cids import cid_of
 
 NOW = 1_800_000_000_000
 COMPLETED = datetime(2025, 10, 28, 10, 30, 0, 5000, tzinfo=UTC)

@@ -6,23 +6,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from loguru import logger
 
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.sample import EVERY, ask_again, take_sample
-from encoder_pin_plugin.lazy.worker import LEDGER_NAME
-from tests.lazy.conftest import Bench, cid_of, until
+from tests.cids import cid_of
+from tests.conftest import until
+from tests.lazy.conftest import Bench
 
 DAY = 24 * 3600 * 1000
-
-
-@pytest.fixture
-def errors() -> Iterator[list[str]]:
-    lines: list[str] = []
-    sink = logger.add(lines.append, format="{message}", level="ERROR")
-    yield lines
-    logger.remove(sink)
 
 
 @pytest.fixture
@@ -36,7 +28,7 @@ def pinned(bench: Bench) -> Bench:
 
 @pytest.fixture
 def ledger(pinned: Bench) -> Iterator[Ledger]:
-    ledger = Ledger(pinned.settings.data_dir / LEDGER_NAME)
+    ledger = pinned.ledger()
     yield ledger
     ledger.close()
 
@@ -62,7 +54,7 @@ def test_neither_a_restart_nor_a_second_worker_repeats_it(pinned: Bench, ledger:
     taken(ledger, now())
     assert taken(ledger, later) == {"a", "b", "c"}
     assert taken(ledger, later + 1000) == set()
-    other = Ledger(pinned.settings.data_dir / LEDGER_NAME)
+    other = pinned.ledger()
     assert taken(other, later + 1000) == set()
     other.close()
 
@@ -84,20 +76,20 @@ def test_only_what_is_pinned_is_asked_about(bench: Bench) -> None:
     bench.supernode.down()
     bench.complete("archived")
     assert bench.drain() == 0
-    ledger = Ledger(bench.settings.data_dir / LEDGER_NAME)
+    ledger = bench.ledger()
     taken(ledger, now())
     assert taken(ledger, now() + 2 * DAY) == set()
     ledger.close()
 
 
-def test_what_is_lost_is_named_and_becomes_an_open_job(pinned: Bench, ledger: Ledger, errors: list[str]) -> None:
+def test_what_is_lost_is_named_and_becomes_an_open_job(pinned: Bench, ledger: Ledger, warned: list[str]) -> None:
     del pinned.supernode.pins[cid_of("b")]
     lost = ask_again(pinned.supernode, pinned.spool, ledger.select())
     assert [pin.job.job_id for pin in lost] == ["b"]
     assert [pinned.spool.read(path).job.job_id for path in pinned.spool.arrivals(10)] == ["b"]
-    assert len(errors) == 1
-    assert "LOST BY THE SUPERNODE" in errors[0]
-    assert cid_of("b") in errors[0]
+    assert len(warned) == 1
+    assert "LOST BY THE SUPERNODE" in warned[0]
+    assert cid_of("b") in warned[0]
     pinned.drain()
     assert cid_of("b") in pinned.supernode.pins
     assert pinned.jobs()["b"].state is State.PINNED
@@ -111,12 +103,12 @@ def test_a_lost_job_that_cannot_be_pinned_again_falls_back(pinned: Bench, ledger
     assert pinned.lines() == ["b"]
 
 
-def test_a_node_that_does_not_answer_changes_nothing(pinned: Bench, ledger: Ledger, errors: list[str]) -> None:
+def test_a_node_that_does_not_answer_changes_nothing(pinned: Bench, ledger: Ledger, warned: list[str]) -> None:
     pinned.supernode.pins.clear()
     pinned.supernode.down()
     assert ask_again(pinned.supernode, pinned.spool, ledger.select()) == []
     assert pinned.spool.arrivals(10) == []
-    assert errors == []
+    assert warned == []
 
 
 def test_the_worker_does_it_by_itself(pinned: Bench, ledger: Ledger, running) -> None:

@@ -12,9 +12,10 @@ from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin
 from encoder_pin_plugin.lazy.sample import EVERY, LOOK, SIZE, DailySample, ask_again, take_sample
 from encoder_pin_plugin.lazy.spool import Spool
+from tests.cids import cid_of
 from tests.fakes.memory_node import MemoryNode
 from tests.lazy.booking import add, end
-from tests.lazy.conftest import NOW, cid_of
+from tests.lazy.conftest import NOW
 
 
 class TwoClocks:

@@ -14,9 +14,9 @@ from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.errors import InvalidJobFile, NotRecorded, StorageError
 from encoder_pin_plugin.lazy.jobfile import MAX_BYTES, new_submission
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.conftest import Said, names_in
+from tests.conftest import Said, failing, names_in
 from tests.lazy.intaking import submission
-from tests.lazy.spooling import CID, JOB, failing, files
+from tests.lazy.spooling import CID, JOB, files
 
 
 def test_the_folders_stand_below_the_data_folder(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 from encoder_pin_plugin.errors import InvalidJobFile, StorageError
 from encoder_pin_plugin.lazy.jobfile import new_submission
 from encoder_pin_plugin.lazy.spool import Spool
-from tests.conftest import Said
-from tests.lazy.spooling import JOB, failing, files
+from tests.conftest import Said, failing
+from tests.lazy.spooling import JOB, files
 
 
 def test_a_rejected_file_stands_beside_its_reason_which_is_there_first(spool: Spool, said: Said) -> None:

@@ -8,9 +8,8 @@ import time
 
 from encoder_pin_plugin.errors import StorageError
 from encoder_pin_plugin.lazy.intake import Intake
-from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
-from tests.lazy.conftest import until
+from tests.conftest import until
 
 
 def _with_open_job(bench):
@@ -57,7 +56,7 @@ def test_nothing_is_unpinned_before_they_were_compared(bench, running, monkeypat
     job = bench.complete("a")
     assert bench.drain() == 0
     bench.local.pins[job.cid] = "encoder-pin"
-    ledger = Ledger(bench.settings.data_dir / LEDGER_NAME)
+    ledger = bench.ledger()
     ledger.set_hold({bench.jobs()["a"].key: "ours"}, 0)
     ledger.close()
     tried = _refusing(monkeypatch, 3, lambda: job.cid in bench.local.pins)

@@ -20,7 +20,7 @@ from encoder_pin_plugin.lazy.jobfile import (
     nonce_of,
     read_submission,
 )
-from tests.lazy.conftest import cid_of
+from tests.cids import cid_of
 
 CID = cid_of("a video")
 V1 = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"

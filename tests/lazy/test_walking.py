@@ -18,9 +18,10 @@ from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.rounds import Rounds
 from encoder_pin_plugin.lazy.spool import Spool
+from tests.cids import cid_of
 from tests.conftest import names_in
 from tests.lazy.booking import end
-from tests.lazy.conftest import NOW, StandingClock, cid_of
+from tests.lazy.conftest import NOW, StandingClock
 
 
 class Walking:

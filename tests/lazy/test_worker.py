@@ -14,7 +14,7 @@ from encoder_hookspecs.specs import hookimpl
 from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.nodes.base import PIN_NAME
-from tests.lazy.conftest import until
+from tests.conftest import until
 
 
 def test_a_finished_job_is_pinned_on_the_supernode_and_its_file_goes(bench) -> None:

@@ -10,18 +10,14 @@ import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import LedgerError
-from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import LazyPin, State, to_moment
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import NOW, Bench, Passing, until
+from tests.conftest import until
+from tests.lazy.conftest import NOW, Bench, Passing
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 Leaving = Callable[[Worker], Worker]
-
-
-def _ledger(bench: Bench) -> Ledger:
-    return Ledger(bench.settings.data_dir / LEDGER_NAME)
 
 
 class TestDraining:

@@ -14,14 +14,11 @@ from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.ports import Holds
 from encoder_pin_plugin.lazy.presence import Presence
-from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import NOW, Bench, Passing, until
+from encoder_pin_plugin.lazy.worker import Worker
+from tests.conftest import until
+from tests.lazy.conftest import NOW, Bench, Passing
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-def _ledger(bench: Bench) -> Ledger:
-    return Ledger(bench.settings.data_dir / LEDGER_NAME)
 
 
 class TestEnding:
@@ -156,7 +153,7 @@ class TestEnding:
         worker._turn()
         worker.stop(patience=0.0)
         assert worker.run() == 1
-        with closing(_ledger(bench)) as ledger:
+        with closing(bench.ledger()) as ledger:
             assert ledger.owners() == set()
 
     def test_what_ends_within_patience_is_written_down(self, bench: Bench, worker: Worker, go: threading.Event) -> None:

@@ -9,7 +9,8 @@ import pytest
 from encoder_hookspecs.events import Reason, RetryIn
 from encoder_pin_plugin.lazy.pins import State, to_moment
 from encoder_pin_plugin.lazy.worker import Worker
-from tests.lazy.conftest import NOW, Bench, Passing, until
+from tests.conftest import until
+from tests.lazy.conftest import NOW, Bench, Passing
 
 Leaving = Callable[[Worker], Worker]
 

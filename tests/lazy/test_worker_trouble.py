@@ -12,13 +12,10 @@ from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy.fallback import SETTLE
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import Bench, Passing, until
+from tests.conftest import until
+from tests.lazy.conftest import Bench, Passing
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-def _ledger(bench: Bench) -> Ledger:
-    return Ledger(bench.settings.data_dir / LEDGER_NAME)
 
 
 class TestTrouble:
@@ -55,7 +52,7 @@ class TestTrouble:
         bench.complete("a")
         worker._turn()
         (file,) = bench.spool.opened()
-        with closing(_ledger(bench)) as ledger:
+        with closing(bench.ledger()) as ledger:
             ledger.correct(file.name.partition(".")[2], b"\0")
         file.write_bytes(b"")
         monkeypatch.setattr(Ledger, "select", lambda *_: [])
@@ -127,7 +124,7 @@ class TestTrouble:
         worker._turn()
         (path,) = bench.spool.opened()
         path.write_bytes(b"")
-        with closing(_ledger(bench)) as ledger, ledger.transaction() as db:
+        with closing(bench.ledger()) as ledger, ledger.transaction() as db:
             db.execute("UPDATE submission SET body=x'00'")
         clock.passed = 10.0
         worker._turn()

@@ -10,8 +10,9 @@ import pytest
 from encoder_pin_plugin.errors import LedgerError, StorageError
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.lazy.worker import LEDGER_NAME, Worker
-from tests.lazy.conftest import NOW, Bench, Passing, until
+from encoder_pin_plugin.lazy.worker import Worker
+from tests.conftest import until
+from tests.lazy.conftest import NOW, Bench, Passing
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -19,10 +20,6 @@ pytestmark = pytest.mark.usefixtures("quick")
 def _turns(worker: Worker, clock: Passing, *moments: float) -> None:
     for clock.passed in moments:
         worker._turn()
-
-
-def _ledger(bench: Bench) -> Ledger:
-    return Ledger(bench.settings.data_dir / LEDGER_NAME)
 
 
 HALVES = [number / 2 for number in range(62)]
@@ -142,13 +139,13 @@ def test_a_worker_that_is_gone_leaves_its_jobs_to_this_one(
     until(lambda: not worker._dispatch.awaits(worker._results.waiting))
     clock.passed = 1.0
     worker._turn()
-    with closing(_ledger(bench)) as ledger, ledger.transaction() as db:
+    with closing(bench.ledger()) as ledger, ledger.transaction() as db:
         db.execute("UPDATE job SET owner='gone', lease_until=?", (NOW + 100_000,))
     bench.supernode.up()
     clock.passed = 5.0
     worker._turn()
     assert any("worker gone is gone: its 1 jobs in flight are taken over" in line for line in log)
-    with closing(_ledger(bench)) as ledger:
+    with closing(bench.ledger()) as ledger:
         assert "gone" not in ledger.owners()
 
 
@@ -178,12 +175,12 @@ class TestPausing:
         monkeypatch.setattr(worker._dispatch, "claim", lambda ledger: None)
         worker._turn()
         for seconds in (0.25, 3.0):
-            with closing(_ledger(bench)) as ledger, ledger.transaction() as db:
+            with closing(bench.ledger()) as ledger, ledger.transaction() as db:
                 db.execute("UPDATE job SET next_at=?", (NOW + seconds * 1000,))
             worker._wake.set()
             worker._pause()
             assert not worker._wake.is_set()
-        with closing(_ledger(bench)) as ledger, ledger.transaction() as db:
+        with closing(bench.ledger()) as ledger, ledger.transaction() as db:
             db.execute("UPDATE job SET closed_at=1, state='pinned'")
         worker._pause()
         worker._ledger.close()

@@ -14,8 +14,9 @@ from encoder_pin_plugin.lazy.pins import LazyPin, State
 from encoder_pin_plugin.lazy.ports import Outcome
 from encoder_pin_plugin.nodes.base import Told
 from encoder_pin_plugin.settings import load_settings
+from tests.cids import cid_of
+from tests.conftest import until
 from tests.fakes.memory_node import MemoryNode
-from tests.lazy.conftest import cid_of, until
 
 NOW = 1_800_000_000_000
 JOB = CompletedJob(cid=cid_of("a"), job_id="job-1")

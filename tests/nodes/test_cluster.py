@@ -12,6 +12,7 @@ from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.settings import Credentials, Secret
 from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.service import send_json
+from tests.nodes.conftest import failure
 
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 OTHER = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
@@ -28,12 +29,6 @@ def peer() -> Iterator[FakeClusterPeer]:
 @pytest.fixture
 def node(peer: FakeClusterPeer) -> ClusterNode:
     return ClusterNode(peer.url, replication_min=2)
-
-
-def failure(call: object, *args: object, **options: object) -> NodeError:
-    with pytest.raises(NodeError) as caught:
-        call(*args, **options)  # type: ignore[operator]
-    return caught.value
 
 
 class TestPinning:

@@ -15,6 +15,7 @@ from encoder_pin_plugin.nodes.http_reply import Reply
 from encoder_pin_plugin.settings import Credentials, Secret
 from tests.fakes.kubo_node import Talk
 from tests.fakes.service import FakeService, Request, send_json
+from tests.nodes.conftest import failure
 
 SECRET = "hunter2-hunter2"
 
@@ -32,12 +33,6 @@ def echo() -> Iterator[Echo]:
 
 def http(url: str, auth: Credentials | None = None, *, seconds: float = 10) -> Http:
     return Http(service_address(url, 80), auth, seconds=seconds)
-
-
-def failure(call: object, *args: object, **options: object) -> NodeError:
-    with pytest.raises(NodeError) as caught:
-        call(*args, **options)  # type: ignore[operator]
-    return caught.value
 
 
 def test_a_body_is_sent_whole_or_in_pieces(echo: Echo) -> None:

@@ -11,10 +11,10 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, Limits
 from encoder_pin_plugin.nodes.kubo import KuboNode, Patience
+from tests.conftest import until
 from tests.fakes.kubo_honest import Content
 from tests.fakes.kubo_lies import LIES
 from tests.fakes.kubo_node import FakeKubo
-from tests.lazy.conftest import until
 
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 QUICK = Limits(stall=0.5, total=0.8)

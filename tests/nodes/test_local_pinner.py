@@ -9,8 +9,8 @@ from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits, Whole
 from encoder_pin_plugin.nodes.local import LocalPinner
+from tests.cids import cid_of
 from tests.fakes.memory_node import MemoryNode
-from tests.lazy.conftest import cid_of
 
 CID = cid_of("a")
 

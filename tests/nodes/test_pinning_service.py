@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from encoder_hookspecs.events import Reason
-from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, Limits
 from encoder_pin_plugin.nodes.pinning_service import PinningService
 from encoder_pin_plugin.settings import Credentials, Secret
@@ -14,6 +13,7 @@ from tests.fakes.kubo_lies import LIES
 from tests.fakes.kubo_node import Talk
 from tests.fakes.pinning_service import DELEGATE, FakePinningService
 from tests.fakes.service import send_json
+from tests.nodes.conftest import failure
 
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 OTHER = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
@@ -30,12 +30,6 @@ def service() -> Iterator[FakePinningService]:
 @pytest.fixture
 def node(service: FakePinningService) -> PinningService:
     return PinningService(service.url)
-
-
-def failure(call: object, *args: object, **options: object) -> NodeError:
-    with pytest.raises(NodeError) as caught:
-        call(*args, **options)  # type: ignore[operator]
-    return caught.value
 
 
 def many_cids(count: int) -> list[str]:

@@ -13,7 +13,8 @@ from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from examples.nodes import ClusterPeer, KuboDaemon, make_dag
 from tests.archive.former_files import archived, given_up, lines, pending, put, queue
-from tests.operate.conftest import Desk, now, wait_for
+from tests.conftest import until
+from tests.operate.conftest import Desk, now
 
 pytestmark = pytest.mark.real
 
@@ -81,7 +82,7 @@ def test_what_a_cluster_unpinned_is_pinned_there_again(encoder: Desk, nodes: Nod
         work(encoder)
         assert encoder.run("audit").exit_code == 0
         cluster.rest("DELETE", f"/pins/{cid}")
-        wait_for(lambda: "pinned" not in cluster.statuses(cid).values())
+        until(lambda: "pinned" not in cluster.statuses(cid).values(), 60)
         assert f"LOST {cid}" in encoder.run("audit").stdout
         work(encoder)
         assert "pinned" in cluster.statuses(cid).values()
@@ -100,7 +101,7 @@ def test_the_workers_own_sample_finds_it_too(encoder: Desk, nodes: Nodes) -> Non
     encoder.submit("another", make_dag(local))
     with encoder.start("work") as worker:
         try:
-            wait_for(lambda: cid in supernode.pins())
+            until(lambda: cid in supernode.pins(), 60)
         finally:
             worker.terminate()
             _, err = worker.communicate(timeout=60)

@@ -11,9 +11,10 @@ from datetime import datetime
 
 import pytest
 
+from tests.conftest import until
 from tests.fakes.kubo_honest import Content
 from tests.fakes.kubo_node import FakeKubo
-from tests.operate.conftest import CIDS, Desk, wait_for
+from tests.operate.conftest import CIDS, Desk
 
 QUICK = {"LAZY_PIN_BACKOFF": "1", "LOCAL_FALLBACK_THRESHOLD": "1"}
 
@@ -87,7 +88,7 @@ def test_without_a_supernode_nor_a_fallback_jobs_wait_for_one(desk: Desk) -> Non
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_in_good_order(desk: Desk, number: int) -> None:
     running = desk.start("work")
-    wait_for(lambda: "works on" in _log(desk))
+    until(lambda: "works on" in _log(desk), 60)
     running.send_signal(number)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 0, err
@@ -99,9 +100,9 @@ def test_a_second_signal_stops_it_at_once(desk: Desk, supernode: FakeKubo) -> No
     desk.env["THREESPEAK_IPFS_ENDPOINT"] = supernode.url
     desk.submit("job-1")
     running = desk.start("work")
-    wait_for(lambda: supernode.asked("pin/add"))
+    until(lambda: supernode.asked("pin/add"), 60)
     running.send_signal(signal.SIGTERM)
-    wait_for(lambda: "a second one stops at once" in _log(desk))
+    until(lambda: "a second one stops at once" in _log(desk), 60)
     assert running.poll() is None
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=20)
@@ -132,7 +133,7 @@ def test_the_log_is_appended_to_and_made_again_when_it_was_moved(desk: Desk, sup
     log = desk.folder / "worker.log"
     log.write_text("older\n")
     running = desk.start("work", "--log-file", str(log))
-    wait_for(lambda: "works on" in log.read_text("utf-8"))
+    until(lambda: "works on" in log.read_text("utf-8"), 60)
     assert log.read_text("utf-8").startswith("older\n")
     log.rename(log.with_suffix(".1"))
     running.send_signal(signal.SIGTERM)

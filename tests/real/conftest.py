@@ -1,5 +1,6 @@
 """Real nodes for the tests of this folder: a few for the whole session, and fresh ones for tests that break them."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from examples.nodes import OLD_KUBO_VERSION, ClusterPeer, KuboDaemon, cluster_service_binary, kubo_binary
+from examples.nodes import OLD_KUBO_VERSION, ClusterPeer, KuboDaemon, cluster_service_binary, kubo_binary, make_dag
+from tests import conftest
+from tests.cids import directory_cid
+from tests.real.migrating import Encoder
 
 _BINARY_BEHIND: dict[str, Callable[..., Path]] = {
     "kubo_binary": kubo_binary,
@@ -65,6 +69,12 @@ def cluster_peer(kubo_binary: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
+def cid(cluster_peer: ClusterPeer) -> str:
+    """Of content that the Kubo behind the cluster has, and has not pinned."""
+    return make_dag(cluster_peer.kubo, pin=False)
+
+
+@pytest.fixture
 def make_kubo(kubo_binary: Path, tmp_path: Path) -> Iterator[Callable[..., KuboDaemon]]:
     """Nodes that a test may stop, kill, freeze and damage: `make_kubo(offline=True)`, else as `KuboDaemon`."""
     with ExitStack() as running:
@@ -78,3 +88,19 @@ def make_kubo(kubo_binary: Path, tmp_path: Path) -> Iterator[Callable[..., KuboD
             return node.start() if start else node
 
         yield make
+
+
+@pytest.fixture
+def encoder(make_kubo: Callable[..., KuboDaemon], tmp_path: Path) -> Encoder:
+    """An encoder that has nothing to migrate yet, and an empty Kubo to migrate to."""
+    return Encoder(tmp_path / "data", make_kubo(), make_kubo())
+
+
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    """Wait for what a node does in its own time; how long it takes is no matter."""
+    conftest.until(condition, seconds)
+
+
+def strange_cids(count: int) -> list[str]:
+    """CIDs that nobody has."""
+    return [directory_cid(os.urandom(8)) for _ in range(count)]

@@ -1,12 +1,10 @@
 """The Cluster adapter on real Cluster peers with real Kubo nodes, and the fake peer held to what a real one says."""
 
-import base64
 import json
 import os
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from encoder_pin_plugin.nodes.kubo_transfer import export_car
 from encoder_pin_plugin.settings import Credentials, Secret
 from examples.nodes import ClusterPeer, KuboDaemon, cluster_of, make_dag
 from tests.fakes.cluster_peer import FakeClusterPeer
+from tests.real.conftest import strange_cids, until
 
 pytestmark = pytest.mark.real
 
@@ -32,24 +31,6 @@ NOBODY_HAS = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 def node(cluster_peer: ClusterPeer) -> ClusterNode:
     kubo = KuboNode(cluster_peer.kubo.api_url)
     return ClusterNode(cluster_peer.rest_url, replication_min=1, peers={cluster_peer.peername: kubo})
-
-
-@pytest.fixture
-def cid(cluster_peer: ClusterPeer) -> str:
-    return make_dag(cluster_peer.kubo, pin=False)
-
-
-def eventually(check: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not check() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return check()
-
-
-def strange_cids(count: int) -> list[str]:
-    """CIDs that nobody has: of random digests."""
-    raw = (b"\x01\x55\x12\x20" + os.urandom(32) for _ in range(count))
-    return ["b" + base64.b32encode(data).decode().rstrip("=").lower() for data in raw]
 
 
 class TestOnePeer:
@@ -72,7 +53,7 @@ class TestOnePeer:
         node.unpin(cid)
         node.unpin(cid)
         assert node.pinned([cid])[cid].answer is Answer.NO
-        assert eventually(lambda: cid not in cluster_peer.kubo.pins())
+        until(lambda: cid not in cluster_peer.kubo.pins())
 
     def test_content_that_nobody_has_ends_at_the_limit_and_is_no_pin(self, node: ClusterNode) -> None:
         with pytest.raises(NodeError) as caught:
@@ -157,7 +138,7 @@ class TestPushing:
         cid = make_dag(local_kubo, size_kb=3000, files=5)
         car = export_car(KuboNode(local_kubo.api_url), cid, limits=PATIENT)
         node.push_car(cid, car, limits=PATIENT, name="pushed", meta={"job_id": "7"})
-        assert eventually(lambda: node.pinned([cid])[cid].yes)
+        until(lambda: node.pinned([cid])[cid].yes)
         assert node.whole([cid])[cid].yes
         (wanted,) = cluster_peer.rest("GET", f"/allocations/{cid}")
         assert (wanted["name"], wanted["metadata"]["job_id"]) == ("pushed", "7")
@@ -258,14 +239,14 @@ class TestThreePeers:
         assert node.whole([cid])[cid].answer is Answer.UNKNOWN
         assert ClusterNode(first.rest_url, quorum=2).pinned([spread])[spread].yes
         # A pin wanted everywhere soon forgets the dead: "all peers" is then those that live, and a quorum is not.
-        assert eventually(lambda: dead.peername not in first.statuses(spread))
+        until(lambda: dead.peername not in first.statuses(spread))
         assert everywhere.pinned([spread])[spread].yes
         assert not ClusterNode(first.rest_url, quorum=3).pinned([spread])[spread].yes
         assert node.pinned([cid])[cid].answer is Answer.UNKNOWN
 
         dead.start()
-        assert eventually(lambda: node.pinned([cid])[cid].yes, 120)
-        assert eventually(lambda: ClusterNode(first.rest_url, quorum=3).pinned([spread])[spread].yes)
+        until(lambda: node.pinned([cid])[cid].yes, 120)
+        until(lambda: ClusterNode(first.rest_url, quorum=3).pinned([spread])[spread].yes)
 
 
 class TestTheFakeSaysWhatARealPeerSays:
@@ -294,7 +275,7 @@ class TestTheFakeSaysWhatARealPeerSays:
                 real, faked = ask(cluster_peer.rest_url, method, path), ask(fake.url, method, path)
                 assert faked == real, f"{method} {path[:200]}"
                 if method == "POST" and "name=" in path:
-                    assert eventually(lambda: cluster_peer.statuses(cid) == {cluster_peer.peername: "pinned"})
+                    until(lambda: cluster_peer.statuses(cid) == {cluster_peer.peername: "pinned"})
 
 
 def ask(url: str, method: str, path: str) -> tuple[int, Any]:

@@ -10,8 +10,8 @@ import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
-from encoder_pin_plugin.nodes.base import Answer, Limits
-from encoder_pin_plugin.nodes.kubo import EMPTY_DIRECTORY, KuboNode
+from encoder_pin_plugin.nodes.base import EMPTY_DIRECTORY, Answer, Limits
+from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.kubo_transfer import export_car, id_addresses, swarm_connect
 from encoder_pin_plugin.settings import Credentials, Secret
 from examples.nodes import KUBO_VERSION, OLD_KUBO_VERSION, KuboDaemon

@@ -15,9 +15,9 @@ import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
-from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits
+from encoder_pin_plugin.nodes.base import EMPTY_DIRECTORY, PIN_NAME, Answer, Limits
 from encoder_pin_plugin.nodes.cid import parse_cid
-from encoder_pin_plugin.nodes.kubo import EMPTY_DIRECTORY, KuboNode
+from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.kubo_listing import every_pin
 from examples.nodes import KUBO_VERSION, OLD_KUBO_VERSION, KuboDaemon
 from tests.fakes.kubo_honest import Content

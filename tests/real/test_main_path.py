@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
 from examples.nodes import KUBO_VERSION, OLD_KUBO_VERSION, ClusterPeer, KuboDaemon, make_dag
+from tests.real.conftest import until
 
 pytestmark = pytest.mark.real
 
@@ -85,13 +85,6 @@ def make_encoder(tmp_path: Path) -> Iterator[Callable[..., Encoder]]:
     yield make
     for encoder in made:
         encoder.stop()
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.1)
 
 
 def test_a_job_is_pinned_on_the_supernode(local_kubo, super_kubo, make_encoder) -> None:

@@ -9,16 +9,12 @@ from pathlib import Path
 import pytest
 
 from examples.nodes import OLD_KUBO_VERSION, KuboDaemon, cluster_of
-from tests.real.test_migrate import Encoder, until
+from tests.real.conftest import until
+from tests.real.migrating import Encoder
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 QUICK = {"LAZY_PIN_STALL_TIMEOUT": "8", "LAZY_PIN_TIMEOUT": "30"}
-
-
-@pytest.fixture
-def encoder(make_kubo: Callable[..., KuboDaemon], tmp_path: Path) -> Encoder:
-    return Encoder(tmp_path / "data", make_kubo(), make_kubo())
 
 
 @pytest.mark.parametrize("transfer", ["pull", "push"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,9 @@ from pathlib import Path
 import pytest
 
 from examples.nodes import KuboDaemon
-from tests.real.test_migrate import Encoder
+from tests.real.migrating import SCRIPT, Encoder
 
 pytestmark = pytest.mark.real
-
-SCRIPT = Path(sys.executable).with_name("encoder-pin")
 
 
 @dataclass

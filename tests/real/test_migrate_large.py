@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from examples.nodes import KuboDaemon
-from tests.real.test_migrate import Encoder
+from tests.real.migrating import Encoder
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

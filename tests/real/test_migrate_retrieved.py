@@ -15,7 +15,7 @@ from encoder_pin_plugin.nodes.gateway import Gateway
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from examples.nodes import ClusterPeer, KuboDaemon, make_dag
 from tests.fakes.npm_service import NoNode, npm_pinning_service
-from tests.real.test_migrate import Encoder
+from tests.real.migrating import Encoder
 from tests.real.test_migrate_targets import eleven_minutes_pass
 from tests.real.test_pinning_service import ask
 

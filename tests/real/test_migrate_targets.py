@@ -11,7 +11,8 @@ import pytest
 
 from encoder_pin_plugin.archive.sightings import NAME
 from examples.nodes import ClusterPeer, KuboDaemon
-from tests.real.test_migrate import Encoder, until
+from tests.real.conftest import until
+from tests.real.migrating import Encoder
 
 pytestmark = pytest.mark.real
 

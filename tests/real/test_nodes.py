@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,21 +15,12 @@ import requests
 from examples.nodes import ClusterPeer, KuboDaemon, NodeError, cluster_of, make_dag
 from examples.nodes.ports import LOOPBACK
 from examples.nodes.process import NodeProcess
+from tests.real.conftest import until
 
 pytestmark = pytest.mark.real
 
-PATIENCE = 120.0
-
 
 MakeKubo = Callable[..., KuboDaemon]
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Wait for something that a node does in its own time; how long it takes is no matter."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"not after {PATIENCE:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 def is_alive(pid: int) -> bool:
@@ -247,7 +237,7 @@ def test_a_node_does_not_outlive_its_program(kubo_binary: Path, tmp_path: Path) 
         pid = int(program.stdout.readline())
         assert is_alive(pid)
         program.send_signal(signal.SIGKILL)
-    eventually(lambda: not is_alive(pid), "the daemon ends with its program")
+    until(lambda: not is_alive(pid))
 
 
 def test_a_process_that_ignores_requests_to_end_is_killed(tmp_path: Path) -> None:
@@ -256,7 +246,7 @@ def test_a_process_that_ignores_requests_to_end_is_killed(tmp_path: Path) -> Non
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
     )
     process = NodeProcess([sys.executable, "-c", script], env=dict(os.environ), log=tmp_path / "log")
-    eventually(lambda: "up" in process.output(), "the process is up")
+    until(lambda: "up" in process.output())
     process.stop(patience=0.2)
     assert process.exit_code == -signal.SIGKILL
 
@@ -265,7 +255,7 @@ def test_a_cluster_of_one_really_pins(cluster_peer: ClusterPeer) -> None:
     """Not only in its own books: the Kubo behind it has the pin."""
     cid = make_dag(cluster_peer.kubo, pin=False)
     cluster_peer.rest("POST", f"/pins/{cid}", name="job-1")
-    eventually(lambda: cluster_peer.statuses(cid) == {"peer-1": "pinned"}, "the peer says pinned")
+    until(lambda: cluster_peer.statuses(cid) == {"peer-1": "pinned"})
     assert cid in cluster_peer.kubo.pins()
 
 
@@ -274,7 +264,7 @@ def test_a_peer_serves_a_pinning_service_and_a_kubo_proxy(cluster_peer: ClusterP
     cid = make_dag(cluster_peer.kubo, pin=False)
     asked = requests.post(f"{cluster_peer.pinsvc_url}/pins", json={"cid": cid, "name": "job-1"}, timeout=60).json()
     assert asked["pin"]["cid"] == cid
-    eventually(lambda: cluster_peer.statuses(cid) == {"peer-1": "pinned"}, "the peer says pinned")
+    until(lambda: cluster_peer.statuses(cid) == {"peer-1": "pinned"})
     listed = requests.post(f"{cluster_peer.proxy_url}/api/v0/pin/ls", params={"arg": cid}, timeout=60).json()
     assert listed["Keys"] == {cid: {"Type": "recursive"}}
 
@@ -285,7 +275,7 @@ def test_a_peer_comes_back_on_the_same_addresses_with_its_pins(make_kubo: MakeKu
         before = (peer.rest_url, peer.pinsvc_url, peer.proxy_url, peer.peer_id)
         cid = make_dag(peer.kubo, pin=False)
         peer.rest("POST", f"/pins/{cid}")
-        eventually(lambda: peer.statuses(cid) == {"peer-1": "pinned"}, "the peer says pinned")
+        until(lambda: peer.statuses(cid) == {"peer-1": "pinned"})
         peer.restart()
         peer.kill()
         peer.start()
@@ -293,7 +283,7 @@ def test_a_peer_comes_back_on_the_same_addresses_with_its_pins(make_kubo: MakeKu
         with pytest.raises(NodeError, match="timed out"):
             peer.rest("GET", "/id", timeout=1)
         peer.thaw()
-        eventually(lambda: peer.statuses(cid) == {"peer-1": "pinned"}, "the pin is still there")
+        until(lambda: peer.statuses(cid) == {"peer-1": "pinned"})
         assert (peer.rest_url, peer.pinsvc_url, peer.proxy_url, peer.peer_id) == before
 
 
@@ -313,5 +303,5 @@ def test_three_peers_share_the_pins(kubo_binary: Path, tmp_path: Path) -> None:
         cid = make_dag(peers[0].kubo, pin=False)
         peers[0].rest("POST", f"/pins/{cid}", replication_min=2, replication_max=2)
         wanted = ["pinned", "pinned", "remote"]
-        eventually(lambda: sorted(peers[0].statuses(cid).values()) == wanted, "two peers say pinned")
+        until(lambda: sorted(peers[0].statuses(cid).values()) == wanted)
         assert sum(cid in peer.kubo.pins() for peer in peers) == 2

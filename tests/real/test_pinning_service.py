@@ -1,11 +1,8 @@
 """The pinning service adapter on two implementations that are not ours, Cluster's and npm's; the fake held to both."""
 
-import base64
 import http.client
 import json
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +17,7 @@ from encoder_pin_plugin.settings import Credentials, Secret
 from examples.nodes import ClusterPeer, KuboDaemon, make_dag
 from tests.fakes.npm_service import NoNode, npm_pinning_service
 from tests.fakes.pinning_service import FakePinningService
+from tests.real.conftest import strange_cids, until
 
 pytestmark = pytest.mark.real
 
@@ -46,24 +44,6 @@ def cluster(cluster_peer: ClusterPeer) -> PinningService:
     return PinningService(cluster_peer.pinsvc_url)
 
 
-@pytest.fixture
-def cid(cluster_peer: ClusterPeer) -> str:
-    return make_dag(cluster_peer.kubo, pin=False)
-
-
-def strange_cids(count: int) -> list[str]:
-    """CIDs that nobody has: of random digests."""
-    raw = (b"\x01\x55\x12\x20" + os.urandom(32) for _ in range(count))
-    return ["b" + base64.b32encode(data).decode().rstrip("=").lower() for data in raw]
-
-
-def eventually(check: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not check() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return check()
-
-
 class TestClustersOwn:
     def test_pins_asks_and_withdraws(self, cluster_peer: ClusterPeer, cluster: PinningService, cid: str) -> None:
         assert cluster.ping()
@@ -78,7 +58,7 @@ class TestClustersOwn:
         cluster.unpin(cid)
         cluster.unpin(cid)
         assert cluster.pinned([cid])[cid].answer is Answer.NO
-        assert eventually(lambda: cid not in cluster_peer.kubo.pins())
+        until(lambda: cid not in cluster_peer.kubo.pins())
 
     def test_a_pin_that_is_there_keeps_all_it_has(
         self, cluster_peer: ClusterPeer, cluster: PinningService, cid: str
@@ -135,7 +115,7 @@ class TestClustersOwn:
         for cid in cids:
             cluster.submit(cid)
         strangers = strange_cids(12)
-        assert eventually(lambda: all(told.yes for told in cluster.pinned(cids).values()))
+        until(lambda: all(told.yes for told in cluster.pinned(cids).values()))
         told = cluster.pinned([*cids, *strangers])
         assert {told[stranger].answer for stranger in strangers} == {Answer.NO}
 
@@ -220,7 +200,7 @@ class TestTheFakeSaysWhatTheRealOnesSay:
             faked, real = {}, {}
             for url, said in ((fake.url, faked), (cluster_peer.pinsvc_url, real)):
                 said["post"] = ask(url, "POST", "/pins", {"cid": cid, "name": "job-1"})
-                assert eventually(lambda url=url: ask(url, "GET", f"/pins/{cid}")[1]["status"] == "pinned")
+                until(lambda url=url: ask(url, "GET", f"/pins/{cid}")[1]["status"] == "pinned")
                 said["get"] = ask(url, "GET", f"/pins/{cid}")
                 said["delete"] = ask(url, "DELETE", f"/pins/{cid}")
                 said["gone"] = ask(url, "DELETE", f"/pins/{cid}")

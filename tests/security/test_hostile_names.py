@@ -15,8 +15,9 @@ from loguru import logger
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
+from tests.cids import cid_of
 from tests.faults.acting import work_off
-from tests.faults.actors import cid_of, place_at, plugin_at, through_pluggy
+from tests.faults.actors import place_at, plugin_at, through_pluggy
 
 HOSTILE = [
     "../../../../tmp/evil", "/etc/passwd", "a/b", "..", "~root", "-rf", "--help", "$(touch evil)", "`id`",
