@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults import fuzz, fuzz_guided, fuzz_targets
+from tests.faults.conftest import share
 from tests.faults.fuzz_targets import Defect, Target, TooSlow, cases, open_targets
 from tests.faults.fuzz_texts import PLANTED
-from tests.faults.rig import Missing, fresh_seed
 
 pytestmark = [pytest.mark.faults]
 
@@ -22,21 +22,11 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Targ
 
 
 def test_no_input_crashes_hangs_or_fills_a_reader() -> None:
-    seed = fresh_seed()
-    print(f"seed {seed}")
-    report = fuzz.run(seed, 2_000, print)
-    assert report.clean, report
+    share(fuzz.run, 2_000)
 
 
 def test_no_input_that_coverage_leads_to_crashes_a_reader() -> None:
-    seed = fresh_seed()
-    print(f"seed {seed}")
-    try:
-        report = fuzz_guided.run(seed, 200, print)
-    except Missing as missing:
-        pytest.skip(str(missing))
-    assert report.clean, report
-    assert report.tried >= 200
+    assert share(fuzz_guided.run, 200).tried >= 200
 
 
 @pytest.mark.parametrize(("name", "path"), cases(), ids=lambda value: getattr(value, "name", value))

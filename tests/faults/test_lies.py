@@ -9,16 +9,13 @@ from tests.fakes.cluster_lies import CLUSTER_LIES
 from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.kubo_lies import LIES
 from tests.faults import liars, lies
-from tests.faults.rig import fresh_seed
+from tests.faults.conftest import share
 
 pytestmark = [pytest.mark.faults]
 
 
 def test_no_lie_is_believed() -> None:
-    seed = fresh_seed()
-    print(f"seed {seed}")
-    report = lies.run(seed, 120, print, times=2)
-    assert report.clean, report
+    share(lies.run, 120, times=2)
 
 
 @pytest.mark.parametrize("name", CLUSTER_LIES)
