@@ -102,6 +102,15 @@ def test_a_migrated_line_that_only_lacked_its_newline_is_not_written_again(archi
     assert archive.migrated_path.read_bytes() == migrated(1)
 
 
+def test_a_migrated_line_that_only_lacked_its_newline_is_withdrawn(archive: Archive) -> None:
+    archive.path.parent.mkdir()
+    archive.migrated_path.write_bytes(migrated(1)[:-1])
+    archive.take_back(A, "lost")
+    stands, withdrawal = archive.migrated_path.read_bytes().splitlines(keepends=True)
+    assert stands == migrated(1)
+    assert WITHDRAWN in json.loads(withdrawal)
+
+
 def test_nobody_looks_at_what_waits_where_nothing_is_to_leave(archive: Archive) -> None:
     archive.append(A)
     done = archive.compact([], [migrated(2)])

@@ -51,6 +51,8 @@ def test_of_what_was_migrated_faults_go_and_doubles_stay(archive: Archive) -> No
     assert repaired.quarantine_file
     assert repaired.quarantine_file.read_bytes() == BAD
     assert repaired.set_aside == [repaired.quarantine_file]
+    assert repaired.healed
+    assert repaired.healed.size == len(migrated(2)) - 1
 
 
 def test_an_archive_in_order_is_left_as_it_is_whatever_its_size(archive: Archive) -> None:

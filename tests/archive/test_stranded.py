@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from encoder_pin_plugin.archive.jsonl import Archive
-from encoder_pin_plugin.archive.stranded import stranded
+from encoder_pin_plugin.archive.stranded import stranded, would_strand
 from tests.archive.lines import record
 
 CIDS = (
@@ -51,6 +51,17 @@ def test_a_cid_that_was_taken_back_from_the_migrated_stands_there_no_more(tmp_pa
     assert stranded([aside], [migrated]) == ((CIDS[0], "job-0"),)
     migrated.write_bytes(taken_back + line(0))
     assert stranded([aside], [migrated]) == ()
+
+
+def test_what_a_repair_would_strand_is_found_where_it_stands(tmp_path: Path) -> None:
+    waiting, migrated = tmp_path / "waiting", tmp_path / "migrated"
+    waiting.write_bytes(line(1) + no_number(line(0)) + no_number(line(1)) + line(2)[:80])
+    migrated.write_bytes(line(1) + line(1, extra={"withdrawn_at": "2025-10-30T10:30:00.000Z"}))
+    assert would_strand([waiting, migrated, tmp_path / "none"]) == ((CIDS[0], "job-0"), (CIDS[2], ""))
+    assert would_strand([migrated]) == (), "withdrawn, and no bad line"
+    migrated.write_bytes(line(0) + line(2)[:-1])
+    assert would_strand([migrated]) == (), "a whole record gets its newline"
+    assert would_strand([migrated, waiting]) == ((CIDS[2], ""),)
 
 
 def test_a_repair_names_them_and_so_does_the_log(archive: Archive, warned: list[str]) -> None:
