@@ -95,7 +95,7 @@ class Board:
             self._news.notify_all()  # after the listener: whoever waits finds the news told
         return after
 
-    def former(self, job_id: str, **known: Any) -> None:
+    def earlier(self, job_id: str, **known: Any) -> None:
         """A job of an earlier run, as it stands now; the listener hears of it with nothing changed."""
         with self._news:
             row = self._rows[job_id] = Row(job_id=job_id, **known)

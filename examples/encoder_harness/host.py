@@ -16,8 +16,8 @@ from loguru import logger
 
 from encoder_hookspecs import CompletedJob, EncoderManager
 from examples.encoder_harness.board import Board, BoardPlugin, State
+from examples.encoder_harness.earlier import earlier_jobs
 from examples.encoder_harness.encode import encode, make_video, measure
-from examples.encoder_harness.former import former_jobs
 from examples.encoder_harness.ipfs import add_folder
 from examples.encoder_harness.jobs import Job, Jobs
 
@@ -71,7 +71,7 @@ class Encoder:
         log_to(self._log)
         self.manager.load_entry_points()
         self.manager.register(BoardPlugin(self.board), name="board")
-        self._show_former_jobs()
+        self._show_earlier_jobs()
         self.manager.on_encoder_start()
         return self
 
@@ -106,13 +106,13 @@ class Encoder:
     def _progress(self, job: Job, done: float) -> None:
         self.board.change(job.job_id, done=done)
 
-    def _show_former_jobs(self) -> None:
+    def _show_earlier_jobs(self) -> None:
         """After a restart: what was reported goes on by itself, and the board shows it as it stands."""
         reported = [job for job in self.jobs.all() if job.reported]
-        known = former_jobs(self._data) if reported else {}
+        known = earlier_jobs(self._data) if reported else {}
         for job in reported:
             now = known.get(job.job_id, {"state": State.REPORTED})
-            self.board.former(job.job_id, cid=job.cid, **now)
+            self.board.earlier(job.job_id, cid=job.cid, **now)
 
 
 def log_to(path: Path) -> None:

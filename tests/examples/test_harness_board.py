@@ -127,8 +127,8 @@ def test_the_listener_hears_each_step_once_and_no_progress(archive: Path) -> Non
 def test_a_job_of_an_earlier_run_is_told_as_it_stands(archive: Path) -> None:
     heard: list[str] = []
     board = Board(archive, listener=lambda before, after: heard.append(in_words(before, after)))
-    board.former("job-1", cid=CID, state=State.RETRYING, attempts=2, error="nobody answers")
-    board.former("job-2", cid=CID, state=State.PINNED)
+    board.earlier("job-1", cid=CID, state=State.RETRYING, attempts=2, error="nobody answers")
+    board.earlier("job-2", cid=CID, state=State.PINNED)
     assert heard == [
         "reported complete before this run: bafybe…famvqwuy, retrying after 2 attempts",
         "reported complete before this run: bafybe…famvqwuy, pinned",

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from examples.encoder_harness.board import State
 from examples.encoder_harness.cli import cli
+from examples.encoder_harness.earlier import earlier_jobs
 from examples.encoder_harness.errors import HarnessError
-from examples.encoder_harness.former import former_jobs
 from examples.encoder_harness.ipfs import add_folder
 from examples.encoder_harness.jobs import Jobs
 from examples.encoder_harness.story import tell_story
@@ -30,12 +30,12 @@ def test_jobs_are_found_again_in_their_order_with_what_is_known_of_them(tmp_path
     assert found[1] == second
 
 
-def test_what_became_of_former_jobs_is_asked_of_the_plugin(tmp_path: Path) -> None:
-    assert former_jobs(tmp_path / "data") == {}
+def test_what_became_of_earlier_jobs_is_asked_of_the_plugin(tmp_path: Path) -> None:
+    assert earlier_jobs(tmp_path / "data") == {}
     command = [sys.executable, "-m", "encoder_pin_plugin", "--data-dir", str(tmp_path / "data")]
     command += ["submit", "bafybeihltddphfk4mncei4nb2zqj2lhg6hkd65mjyl6m75qurnfamvqwuy", "--job-id", "001-film"]
     subprocess.run(command, check=False, capture_output=True)
-    assert former_jobs(tmp_path / "data") == {"001-film": {"state": State.REPORTED, "attempts": 0, "error": ""}}
+    assert earlier_jobs(tmp_path / "data") == {"001-film": {"state": State.REPORTED, "attempts": 0, "error": ""}}
 
 
 def test_a_damaged_job_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STATES = {"pinned": State.PINNED, "falling_back": State.FALLING_BACK, "archived": State.ARCHIVED}
 
 
-def former_jobs(data: Path) -> dict[str, dict[str, Any]]:
+def earlier_jobs(data: Path) -> dict[str, dict[str, Any]]:
     """For each job id that the data folder knows: what to show of it on the board."""
     command = [sys.executable, "-m", "encoder_pin_plugin", "--data-dir", str(data)]
     command += ["jobs", "--state", "all", "--limit", "1000000", "--json"]
