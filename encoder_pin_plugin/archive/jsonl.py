@@ -160,7 +160,7 @@ class Archive:
         Raises `LockBusy`, `StorageError`, `ArchiveError`; each file is then repaired, or as it was."""
         self._renew_after_fork()
         waiting, migrated = self._heal(self._waiting), self._heal(self._migrated)
-        return self._repair(self._waiting, waiting, doubles=True), self._repair(self._migrated, migrated, doubles=False)
+        return self._repair(self._waiting, waiting), self._repair(self._migrated, migrated)
 
     def compact(self, remove: Collection[Key], migrated_lines: Sequence[bytes] = ()) -> Compacted:
         """Append `migrated_lines` to what was migrated, durably, then remove the keys from what waits.
@@ -210,7 +210,8 @@ class Archive:
         version = self._migrated.version()
         return self._leave(self._waiting.keys_also_in(self._migrated), version)
 
-    def _repair(self, file: LineFile, healed: Healed | None, *, doubles: bool) -> Repaired:
+    def _repair(self, file: LineFile, healed: Healed | None) -> Repaired:
+        doubles = file is self._waiting
         sieve = rewrite(file, self._lock, lambda it: WithoutFaults(it, self.quarantine, doubles=doubles))
         done = Repaired(
             kept=sieve.kept if sieve else 0,

@@ -76,8 +76,9 @@ def test_a_repair_names_them_and_so_does_the_log(archive: Archive, warned: list[
     )
 
 
-def test_the_log_names_twenty(archive: Archive, warned: list[str]) -> None:
+@pytest.mark.parametrize(("number", "more"), [(20, ""), (25, " and 5 more")])
+def test_the_log_names_twenty(archive: Archive, warned: list[str], number: int, more: str) -> None:
     archive.path.parent.mkdir()
-    archive.path.write_bytes(b"".join(no_number(line(0, job_id=f"job-{number}")) for number in range(25)))
-    assert len(archive.repair()[0].stranded) == 25
-    assert warned[-1].endswith("of job 'job-19' and 5 more")
+    archive.path.write_bytes(b"".join(no_number(line(0, job_id=f"job-{it}")) for it in range(number)))
+    assert len(archive.repair()[0].stranded) == number
+    assert warned[-1].endswith(f"of job 'job-19'{more}")

@@ -13,7 +13,7 @@ import pytest
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.errors import InvalidJobFile, NotRecorded, StorageError
 from encoder_pin_plugin.lazy.jobfile import MAX_BYTES, new_submission
-from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.lazy.spool import Spool, not_recorded
 from tests.conftest import Said, failing, names_in
 from tests.lazy.intaking import submission
 from tests.lazy.spooling import CID, JOB, files
@@ -74,6 +74,11 @@ def test_a_command_names_only_what_is_known(spool: Spool, monkeypatch: pytest.Mo
     command = f"{CID} --job-id job-1 --size-mb 25.5 --completed-at 2025-10-28T10"
     with pytest.raises(NotRecorded, match=re.escape(command)):
         spool.record(JOB)
+
+
+def test_where_no_data_folder_is_known_the_command_names_none() -> None:
+    told = str(not_recorded(JOB, "DATA_DIR is no path"))
+    assert "is not recorded: DATA_DIR is no path, then submit it again with: encoder-pin submit " in told
 
 
 def test_a_rename_that_failed_is_told_also_where_its_file_is_gone(
