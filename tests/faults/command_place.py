@@ -1,13 +1,13 @@
 """A data folder in which every command has something to do, and most of them with the same lines and CIDs.
 
-    old-1        waits in the archive; collected, and on the target already; `rejected` is a job with the same CID
-    old-2        waits in the archive; `twin` is an open job with the same CID
-    both         waits, and stands among the migrated: a migration was killed in between
-    moved        was migrated
-    target-lost  was migrated, and its target has lost it: safe nowhere until an audit puts it back
-    ledger-only  its line was moved away; the ledger knows it
-    waits, twin  are open; `arrived` lies in spool/new; `rejected` was rejected by a person
-    former-1, -2 stand in the former encoder's files, with `ledger-only` and `waits`
+old-1        waits in the archive; collected, and on the target already; `rejected` is a job with the same CID
+old-2        waits in the archive; `twin` is an open job with the same CID
+both         waits, and stands among the migrated: a migration was killed in between
+moved        was migrated
+target-lost  was migrated, and its target has lost it: safe nowhere until an audit puts it back
+ledger-only  its line was moved away; the ledger knows it
+waits, twin  are open; `arrived` lies in spool/new; `rejected` was rejected by a person
+former-1, -2 stand in the former encoder's files, with `ledger-only` and `waits`
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Races of whole commands: one stops before each of its changing calls, another goes as far as it can, the first goes on.
+"""Races of commands: one stops before each of its changing calls, another goes as far as it can, the first goes on.
 
 What is stopped before: whatever another process sees, the taking of each lock, the beginning and the end of each
 transaction of the ledger. The other one waits for no lock, because who holds it is stopped; told that it is busy, it is

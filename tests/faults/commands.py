@@ -23,7 +23,7 @@ from encoder_pin_plugin.operate.cli import Failure, cli
 from encoder_pin_plugin.operate.migrate_words import BAD_LINE
 from encoder_pin_plugin.plugin import PinPlugin
 from tests.archive.migrating import Carrying
-from tests.faults.acting import complete
+from tests.faults.acting import complete, fail_once
 from tests.faults.actors import Journal, NoSync, Place, cid_of, manager_of, plugin_at
 from tests.faults.folder_node import FolderNode
 from tests.faults.scenarios import single_threaded
@@ -137,7 +137,7 @@ def _migrated(code: int, text: str) -> Said:
 
 
 def _audit(place: Place) -> Said:
-    code, text = typed(place, "audit", "--json")
+    _, text = typed(place, "audit", "--json")
     if not text.startswith("{"):
         return Said(done=False, why=text)
     nodes = json.loads(text)["nodes"]
@@ -173,15 +173,22 @@ def _work(place: Place) -> Said:
     return Said(done=left == 0, why=f"{left} jobs are left")
 
 
-def _retry_and_work(place: Place) -> Said:
+def _retry_and_take_in(place: Place) -> Said:
+    """Of the job that `reject` rejects; the worker takes it in and fails an attempt, so that it stays open."""
     said = _retry(place, "waits")
-    worked = _work(place)
-    return Said(done=said.done and worked.done, promised=said.promised, why=f"{said.why} {worked.why}")
+    _take_in(place)
+    return said
 
 
-def _submit_and_work(place: Place) -> Said:
-    complete(place, "waits")
-    return _work(place)
+def _submit_and_take_in(place: Place) -> Said:
+    """The host reports the job once more that `reject` rejects."""
+    complete(place, "waits", **SLOWLY)
+    _take_in(place)
+    return Said(done=True)
+
+
+def _take_in(place: Place) -> None:
+    fail_once(place, **SLOWLY | {"local_fallback_threshold": 9})
 
 
 ARCHIVE, MIGRATED, JOBS, PINS = "archive", "migrated", "jobs", "pins"
@@ -196,6 +203,6 @@ COMMANDS: dict[str, Command] = {
     "work": Command(run=_work, touches=frozenset({ARCHIVE, JOBS, PINS}), may_fail=True),
     "reject": Command(run=_reject, touches=frozenset({JOBS}), may_fail=True),
     "retry": Command(run=_retry, touches=frozenset({JOBS}), may_fail=True),
-    "retry, then work": Command(run=_retry_and_work, touches=frozenset({JOBS}), may_fail=True, stops=False),
-    "submit, then work": Command(run=_submit_and_work, touches=frozenset({JOBS}), may_fail=True, stops=False),
+    "retry, taken in": Command(run=_retry_and_take_in, touches=frozenset({JOBS}), may_fail=True, stops=False),
+    "submit, taken in": Command(run=_submit_and_take_in, touches=frozenset({JOBS}), stops=False),
 }
