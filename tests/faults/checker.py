@@ -76,7 +76,7 @@ class Verdict:
 
 def check(
     data: Path, acks: Path, *, supernode: Collection[str], local: Collection[str], target: Collection[str] = (),
-    drained: bool = False, tail_may_be_torn: bool = False, ends_are_final: bool = False,
+    drained: bool = False, tail_may_be_torn: bool = False, ends_are_final: bool = False, all_here: bool = False,
 ) -> Verdict:  # fmt: skip
     """Judge a data folder.
 
@@ -87,6 +87,7 @@ def check(
         drained: whether everything was given the time to end: then nothing may be open.
         tail_may_be_torn: whether a last line without its newline is what the fault leaves until the next append.
         ends_are_final: whether no job was reported twice, and no worker taken over, so that none is ever opened again.
+        all_here: whether no migration was interrupted: then what waits is pinned here.
     """
     verdict = Verdict()
     archive = _lines(data / "local-fallback-pins.jsonl", verdict, tail_ok=tail_may_be_torn)
@@ -98,6 +99,9 @@ def check(
     if drained:
         verdict.doubled += [f"{job} waits and is migrated" for job in archive.keys() & migrated.keys()]
         verdict.lost += [f"{job} is still open after a drain ({rows.get(job)})" for job in open_files]
+    if all_here:
+        waits = archive.keys() - migrated.keys()
+        verdict.lost += [f"{job} waits, and is not pinned here" for job in waits if job[0] not in local]
     for job in _acknowledged(acks):
         verdict.acknowledged += 1
         if job in given_up and job not in open_files:

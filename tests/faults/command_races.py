@@ -11,7 +11,8 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,38 +34,49 @@ Meeting = tuple[str, int, str]
 """What is stopped, before which of its calls, and what meets it there."""
 
 
-def pairs() -> Iterator[tuple[str, str]]:
-    """Who is stopped, and who comes then."""
-    for first, command in COMMANDS.items():
-        for second, other in COMMANDS.items():
-            if command.stops and command.touches & other.touches:
-                yield first, second
+PAIRS = [
+    (first, second)
+    for first, command in COMMANDS.items()
+    for second, other in COMMANDS.items()
+    if command.stops and command.touches & other.touches
+]
+"""Who is stopped, and who comes then: all that have something in common. Of the others neither sees what the other
+does: a repair of the archive and a rejected job."""
 
 
-def run(seed: int, count: int, say: Say, *, planted: tuple[str, ...] = ()) -> RigReport:
-    """Have two commands meet in every way, or in `count` of them."""
+def run(
+    seed: int, count: int, say: Say, *, pairs: Sequence[tuple[str, str]] = PAIRS, planted: tuple[str, ...] = ()
+) -> RigReport:  # fmt: skip
+    """Have two commands meet in every way, or in `count` of them; each pair at least once where there are so many."""
     dice, results = random.Random(seed), list[Judged]()
     with (
         scratch("command-races", memory=True, keep=lambda: not planted and not all_clean(results)) as folder,
         ForkServer(folder / "children.log", planted) as server,
     ):
-        work = meetings(server, folder)
-        dice.shuffle(work)
+        work = _each_pair_first(meetings(server, folder, pairs), dice)
         meet = lambda _, meeting: _meet(server, folder, *meeting)  # noqa: E731
         results += try_each(work[:count], meet, say, what="meetings", every=50, until_seen=bool(planted))
     return report("two commands meet at each call", len(results), results, folder=folder, seed=seed)
 
 
-def meetings(server: ForkServer, folder: Path) -> list[Meeting]:
+def meetings(server: ForkServer, folder: Path, pairs: Sequence[tuple[str, str]]) -> list[Meeting]:
     """Prepare the folders, and play each command once to see how many calls it makes: every meeting there can be."""
     for damaged in (False, True):
         server.run("tests.faults.command_place:prepare", root=str(_prepared(folder, damaged)), damaged=damaged)
-    calls = {(name, damaged): _calls(server, folder, name, damaged) for name in COMMANDS for damaged in (False, True)}
-    return [
-        (first, point, second)
-        for first, second in pairs()
-        for point in range(calls[first, _damaged(first, second)])
-    ]  # fmt: skip
+    plays = {(first, _damaged(first, second)) for first, second in pairs}
+    calls = {play: _calls(server, folder, *play) for play in sorted(plays)}
+    return [(first, point, second) for first, second in pairs for point in range(calls[first, _damaged(first, second)])]
+
+
+def _each_pair_first(work: list[Meeting], dice: random.Random) -> list[Meeting]:
+    """In random order, but one meeting of each pair before the second of any."""
+    dice.shuffle(work)
+    turns: Counter[tuple[str, str]] = Counter()
+    keyed = []
+    for first, point, second in work:
+        keyed.append((turns[first, second], (first, point, second)))
+        turns[first, second] += 1
+    return [meeting for _, meeting in sorted(keyed, key=lambda it: it[0])]
 
 
 def _damaged(*names: str) -> bool:
@@ -107,7 +119,7 @@ def _meet(server: ForkServer, folder: Path, first: str, point: int, second: str)
 
 
 def _judged(server: ForkServer, place: Place) -> Judged:
-    between = look(place)
+    between = look(place, all_here=True)
     verdict, seconds = judge(server, place)
     verdict.add(between)
     return verdict, seconds

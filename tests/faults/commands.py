@@ -56,7 +56,7 @@ class Command:
 
     Args:
         run: does it.
-        touches: what it reads and then changes, of "archive", "migrated", "jobs", "pins".
+        touches: what it changes, or reads before it changes something.
         may_fail: whether another one may leave it nothing to do, or more to do when it has just ended.
         stops: whether it is one of those that are stopped; else it only meets them.
     """
@@ -191,16 +191,20 @@ def _take_in(place: Place) -> None:
     fail_once(place, **SLOWLY | {"local_fallback_threshold": 9})
 
 
-ARCHIVE, MIGRATED, JOBS, PINS = "archive", "migrated", "jobs", "pins"
+ARCHIVE, JOBS = "archive", "jobs"
+"""The lines, wherever they stand, with the pins that they speak for; and the job files with the ledger."""
 
 COMMANDS: dict[str, Command] = {
-    "archive repair": Command(run=_repair, touches=frozenset({ARCHIVE, MIGRATED})),
-    "archive repair --from-ledger": Command(run=_repair_from_ledger, touches=frozenset({ARCHIVE, MIGRATED})),
-    "migrate --clean": Command(run=_migrate, touches=frozenset({ARCHIVE, MIGRATED, PINS})),
-    "clean": Command(run=_clean, touches=frozenset({ARCHIVE, MIGRATED, PINS})),
-    "audit": Command(run=_audit, touches=frozenset({ARCHIVE, MIGRATED, PINS})),
+    # of the ledger a repair reads only what is archived, and that neither `reject` nor `retry` touches
+    "archive repair": Command(run=_repair, touches=frozenset({ARCHIVE})),
+    "archive repair --from-ledger": Command(run=_repair_from_ledger, touches=frozenset({ARCHIVE})),
+    # before it unpins, it asks whether an open job needs the CID; `clean` does so by the same code
+    "migrate --clean": Command(run=_migrate, touches=frozenset({ARCHIVE, JOBS})),
+    "clean": Command(run=_clean, touches=frozenset({ARCHIVE})),
+    # of jobs it would only submit again what the supernode has lost, as a host does
+    "audit": Command(run=_audit, touches=frozenset({ARCHIVE})),
     "import --apply": Command(run=_import, touches=frozenset({ARCHIVE, JOBS})),
-    "work": Command(run=_work, touches=frozenset({ARCHIVE, JOBS, PINS}), may_fail=True),
+    "work": Command(run=_work, touches=frozenset({ARCHIVE, JOBS}), may_fail=True),
     "reject": Command(run=_reject, touches=frozenset({JOBS}), may_fail=True),
     "retry": Command(run=_retry, touches=frozenset({JOBS}), may_fail=True),
     "retry, taken in": Command(run=_retry_and_take_in, touches=frozenset({JOBS}), may_fail=True, stops=False),
