@@ -50,6 +50,21 @@ def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterato
         unlock(lock)
 
 
+def migrating(data_dir: Path) -> str:
+    """Who migrates the archive of this data folder now, in words; empty where nobody does. Raises StorageError."""
+    path = data_dir / LOCK_NAME
+    if not path.exists():
+        return ""
+    lock = FileLock(path, mode=FILE_MODE, fallback_to_soft=False, thread_local=False)
+    with storage_errors("lock", path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return _holder(data_dir)
+    unlock(lock)
+    return ""
+
+
 def _sign(data_dir: Path, doing: str) -> None:
     holder = {"pid": os.getpid(), "since": utc_text(datetime.now(UTC)), "doing": doing}
     with storage_errors("write", data_dir / HOLDER_NAME):

@@ -16,7 +16,7 @@ import pytest
 from filelock import BaseFileLock
 
 from encoder_pin_plugin.archive import migration_lock as module
-from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migration_lock
+from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migrating, migration_lock
 from encoder_pin_plugin.errors import LockBusy, StorageError
 
 
@@ -40,6 +40,16 @@ def test_who_comes_second_is_told_who_is_at_what_since_when(data: Path) -> None:
     assert match
     assert (int(match[1]), match[3]) == (os.getpid(), "to kubo+http://x")
     assert abs((datetime.fromisoformat(match[2]) - before).total_seconds()) < 60
+
+
+def test_whether_somebody_migrates_can_be_asked_and_nothing_is_made_or_kept_for_that(data: Path) -> None:
+    assert migrating(data) == ""
+    assert not data.exists()
+    with migration_lock(data, "to kubo+http://x"):
+        assert "to kubo+http://x" in migrating(data)
+    assert migrating(data) == ""
+    with migration_lock(data, "next"):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,8 @@ def _audit(place: Place) -> Said:
         return Said(done=False, why=text)
     nodes = json.loads(text)["nodes"]
     losses = [loss for node in nodes for loss in node["losses"]]
+    if alarms := [loss for loss in losses if loss["cid"] != cid_of("target-lost")]:
+        raise RuntimeError(f"an alarm about what nobody has lost: {alarms}")
     mended = [(loss["cid"], job_id) for loss in losses if loss["mended"] for job_id in loss["jobs"]]
     unsure = any(node["unknown"] or node["gave_up"] for node in nodes)
     return Said(done=not unsure and all(loss["mended"] for loss in losses), promised=mended, why=text)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from encoder_pin_plugin.archive import jsonl
+from encoder_pin_plugin.archive import audit, jsonl
 from encoder_pin_plugin.archive.locking import ArchiveLock
 from encoder_pin_plugin.archive.record import WITHDRAWN, ArchiveRecord
 from encoder_pin_plugin.lazy import manual
@@ -68,9 +68,15 @@ def _rejected_with_what_came_again() -> None:
     manual.reject = reject
 
 
+def _audited_as_if_nobody_migrated() -> None:
+    """What a migration has unpinned, and whose line it has yet to move, is taken to be lost."""
+    audit.migrating = lambda data_dir: ""
+
+
 BUGS: dict[str, Callable[[], None]] = {
     "repaired without the lock": _repaired_without_lock,
     "taken back without looking again": _taken_back_without_looking_again,
     "restored without looking again": _restored_without_looking_again,
+    "audited as if nobody migrated": _audited_as_if_nobody_migrated,
     "rejected with what came again": _rejected_with_what_came_again,
 }

@@ -44,6 +44,7 @@ CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
     "repaired without the lock": (_meeting("archive repair", "work"), 1000),
     "taken back without looking again": (_meeting("audit", "audit"), 1000),
     "restored without looking again": (_meeting("archive repair --from-ledger", "import --apply"), 1000),
+    "audited as if nobody migrated": (_meeting("migrate --clean", "audit"), 1000),
     "rejected with what came again": (_meeting("reject", "retry, taken in"), 1000),
 }
 """Planted bug -> the rig that must see it, and within how many faults."""
