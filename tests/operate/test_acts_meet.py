@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from encoder_pin_plugin.lazy import manual
+from encoder_pin_plugin.lazy.jobfile import Submission
 from encoder_pin_plugin.lazy.pins import State
-from encoder_pin_plugin.operate import act_commands
+from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.operate import act_commands, choose, rows
 from tests.operate.conftest import Desk, worker_takes_in
 
 
@@ -56,6 +59,34 @@ def test_a_file_that_was_taken_in_before_it_could_be_set_aside_is_no_crash(
     assert (result.exit_code, "taken in, just now" in result.stderr) == (1, True)
     assert _open(desk) == ["job-1"]
     assert desk.spool.rejects() == []
+
+
+@pytest.mark.parametrize("command", ["retry", "reject"])
+def test_a_job_that_is_taken_in_while_it_is_looked_for_is_found(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    desk.submit("job-1")
+    _before(monkeypatch, choose, "_in_files", lambda: worker_takes_in(desk))
+    result = desk.run(command, "job-1")
+    assert result.exit_code == 0, result.output
+    assert _open(desk) == (["job-1"] if command == "retry" else [])
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+def test_a_file_that_is_taken_in_while_the_jobs_are_listed_is_no_crash(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, reads: int
+) -> None:
+    """Before its file is read, or after."""
+    desk.submit("job-1")
+    read = rows._read
+
+    def reads_while_taken_in(spool: Spool, path: Path) -> tuple[Submission | None, str]:
+        found = read(spool, path) if reads else None
+        worker_takes_in(desk)
+        return found or read(spool, path)
+
+    monkeypatch.setattr(rows, "_read", reads_while_taken_in)
+    assert desk.run("jobs", "--state", "arrived").exit_code == 0
 
 
 def test_a_job_that_was_finished_before_its_file_could_be_set_aside_is_said(
