@@ -212,3 +212,5 @@ COMMANDS: dict[str, Command] = {
     "retry, taken in": Command(run=_retry_and_take_in, touches=frozenset({JOBS}), may_fail=True, stops=False),
     "submit, taken in": Command(run=_submit_and_take_in, touches=frozenset({JOBS}), stops=False),
 }
+"""All that change something, but those of which one change is all: `submit` (one file, see `syscalls`), `retry` of an
+open job (when it is due), `migrate` without --clean (a pin on the target; for collected files a report)."""
