@@ -17,6 +17,7 @@ from filelock import BaseFileLock
 
 from encoder_pin_plugin.archive import migration_lock as module
 from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migrating, migration_lock
+from encoder_pin_plugin.durable import make_file, make_folder
 from encoder_pin_plugin.errors import LockBusy, StorageError
 
 
@@ -42,7 +43,10 @@ def test_who_comes_second_is_told_who_is_at_what_since_when(data: Path) -> None:
     assert abs((datetime.fromisoformat(match[2]) - before).total_seconds()) < 60
 
 
-def test_whether_somebody_migrates_can_be_asked_and_nothing_is_made_or_kept_for_that(data: Path) -> None:
+def test_whether_somebody_migrates_can_be_asked_and_nothing_is_made_or_kept_for_that(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseFileLock, "__del__", lambda _: None)  # it is not left to the garbage collector
     assert migrating(data) == ""
     assert not data.exists()
     with migration_lock(data, "to kubo+http://x"):
@@ -123,6 +127,10 @@ def test_where_there_can_be_no_lock_it_is_said_and_nothing_stands_in_for_one(
     def no_locks(*_: Any) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
+    make_folder(data)
+    make_file(data / LOCK_NAME)
     monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(StorageError, match=f"^cannot lock {data / LOCK_NAME}: "):
+        migrating(data)
     with pytest.raises(StorageError, match=f"^cannot lock {data / LOCK_NAME}: "), migration_lock(data, "x"):
         pass
