@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from encoder_pin_plugin.archive.migration_lock import migrating
 from encoder_pin_plugin.archive.record import WITHDRAWN, utc_text
 from encoder_pin_plugin.errors import EncoderPinError, LockBusy, NodeError
 from encoder_pin_plugin.nodes.holding import Holding, Tally, not_held
@@ -103,7 +104,7 @@ def audit_waiting(archive: Archive, local: PinNode, keys: Keys, mender: Mender |
     """Ask our own node about what waits; mend what it lost, unless `mender` is None.
     Raises StorageError, ArchiveError."""
     audited = Audited(what="waiting in the archive", node=local.address)
-    missing = not_held(local, keys, audited.tally, blocks=True)
+    missing = _not_migrating(not_held(local, keys, audited.tally, blocks=True), archive, audited.tally)
 
     def mend(loss: Loss, mender: Mender) -> list[Loss]:
         if not any(archive.where(*key) == archive.path for key in keys[loss.cid]):
@@ -157,6 +158,19 @@ def merged(parts: Iterable[Keys]) -> Keys:
         for cid, lines in part.items():
             keys.setdefault(cid, []).extend(lines)
     return keys
+
+
+def _not_migrating(
+    missing: Iterable[tuple[str, Holding]], archive: Archive, tally: Tally
+) -> Iterator[tuple[str, Holding]]:  # fmt: skip
+    """Without what is not pinned here while a migration is at work: it unpins first, and moves the lines later, many at
+    once. Pinned again, it would stay so for ever. One that was killed in between holds no lock."""
+    for cid, holding in missing:
+        who = "" if holding.pinned else migrating(archive.path.parent)
+        if who:
+            tally.unknown[cid] = f"{who}, and unpins here what its target has proved: ask again when it has ended"
+        else:
+            yield cid, holding
 
 
 def _note_losses(

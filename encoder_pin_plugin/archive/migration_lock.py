@@ -38,7 +38,7 @@ def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterato
     path = data_dir / LOCK_NAME
     with storage_errors("lock", path):
         make_folder(data_dir)
-        lock = FileLock(path, mode=FILE_MODE, fallback_to_soft=False, poll_interval=0.2, thread_local=False)
+        lock = _lock(path)
         try:
             lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
@@ -48,6 +48,25 @@ def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterato
         yield
     finally:
         unlock(lock)
+
+
+def migrating(data_dir: Path) -> str:
+    """Who migrates the archive of this data folder now, in words; empty where nobody does. Raises StorageError."""
+    path = data_dir / LOCK_NAME
+    if not path.exists():
+        return ""
+    lock = _lock(path)
+    with storage_errors("lock", path):
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return _holder(data_dir)
+    unlock(lock)
+    return ""
+
+
+def _lock(path: Path) -> FileLock:
+    return FileLock(path, mode=FILE_MODE, fallback_to_soft=False, poll_interval=0.2, thread_local=False)
 
 
 def _sign(data_dir: Path, doing: str) -> None:

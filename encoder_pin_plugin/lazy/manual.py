@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from encoder_pin_plugin.lazy.pins import State
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from encoder_pin_plugin.lazy.ledger import Ledger
 
 _HURRY = "UPDATE job SET next_at=min(next_at, waiting_since, :now) WHERE key=:key AND closed_at IS NULL"
@@ -32,12 +34,16 @@ def hurry(ledger: Ledger, key: str, now: int) -> bool:
         return db.execute(_HURRY, {"key": key, "now": now}).rowcount == 1
 
 
-def reject(ledger: Ledger, key: str, why: str, now: int) -> bool:
-    """Close an open job as rejected, its files being set aside already; False where it is open no more.
+def reject(ledger: Ledger, key: str, nonces: Collection[str], why: str, now: int) -> bool:
+    """Close an open job as rejected, the files of its submissions `nonces` being set aside already; False where it is
+    open no more, or has been submitted again: that file is not set aside, and with the job closed it would be unlinked.
 
     Raises: LedgerError.
     """
     with ledger.transaction() as db:
+        submissions = db.execute("SELECT nonce FROM submission WHERE key=? AND closed=0", (key,)).fetchall()
+        if not {row["nonce"] for row in submissions} <= set(nonces):
+            return False
         row = {"key": key, "why": why, "now": now, "state": State.REJECTED}
         if db.execute(_REJECT, row).rowcount == 0:
             return False

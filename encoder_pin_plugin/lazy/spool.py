@@ -161,10 +161,16 @@ class Spool:
         Raises: as `read`.
         """
         submission = new_submission(self.read(path).job)
-        with durable.storage_errors("submit again the job file", path):
-            durable.make_folder(self.new)
-            durable.move(path, self.new / submission.name)
-            path.with_name(f"{path.name}.why").unlink(missing_ok=True)
+        target = self.new / submission.name
+        try:
+            with durable.storage_errors("submit again the job file", path):
+                durable.make_folder(self.new)
+                durable.move(path, target)
+                path.with_name(f"{path.name}.why").unlink(missing_ok=True)
+        except StorageError:
+            if not (os.path.lexists(path) or os.path.lexists(target)):
+                raise FileNotFoundError(path) from None
+            raise
         return submission
 
     def why(self, path: Path) -> str:

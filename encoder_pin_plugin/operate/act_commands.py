@@ -15,6 +15,8 @@ from encoder_pin_plugin.operate.failures import Failure
 from encoder_pin_plugin.operate.output import duration, say, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from encoder_pin_plugin.lazy.ledger import Ledger
     from encoder_pin_plugin.lazy.spool import Spool
     from encoder_pin_plugin.operate.rows import JobRow
@@ -54,21 +56,23 @@ def retry(operator: Operator, job: str) -> None:
 
     data_dir = operator.open_data_dir()
     rows = choose_job(data_dir, job)
-    files = [Path(row.file) for row in rows if row.state == "rejected" and row.file]
-    for path in files:
-        _submit_again(Spool(data_dir), path)
+    files = [(Path(row.file), row.job_id) for row in rows if row.state == "rejected" and row.file]
+    for path, job_id in files:
+        _submit_again(Spool(data_dir), path, job_id)
     if not files:
         _retry_now(data_dir, rows)
     _warn_if_nobody_works(data_dir)
 
 
-def _submit_again(spool: Spool, path: Path) -> None:
+def _submit_again(spool: Spool, path: Path, job_id: str | None) -> None:
     from encoder_pin_plugin.errors import InvalidJobFile
 
     try:
         job = spool.submit_again(path).job
     except InvalidJobFile as error:
         raise Failure(f"{path} still holds no job: {error}. Correct it, or delete it and submit the job") from error
+    except FileNotFoundError as error:
+        raise Failure(f"{path} is gone: job {job_id} was retried just now by somebody else") from error
     say(f"job {job.job_id} is submitted again")
 
 
@@ -119,46 +123,72 @@ def reject(operator: Operator, job: str, why: str) -> None:
     open_rows = [row for row in rows if row.open]
     if not open_rows:
         raise Failure(_finished(rows[0], "there is nothing to reject"))
-    spool, reason = Spool(data_dir), f"{BY_HAND}: {why}" if why else BY_HAND
-    kept = [spool.reject(path, reason) for path in _files(spool, data_dir, open_rows)]
-    row = open_rows[0]
-    _close(data_dir, row, reason, must=any(row.state != "arrived" for row in open_rows))
+    spool, reason, row = Spool(data_dir), f"{BY_HAND}: {why}" if why else BY_HAND, open_rows[0]
+    known = _open_submissions(data_dir, row.key)
+    kept = _set_aside(spool, _files(spool, open_rows, known), reason)
+    _close(data_dir, row, known, reason, must=not kept or any(row.state != "arrived" for row in open_rows))
     say(f"rejected job {row.job_id}; kept: {', '.join(map(str, kept)) or 'no file, there was none'}")
     if any(row.held == "ours" for row in open_rows):
         say(f'its content stays on the local node, pinned as "encoder-pin": ipfs pin rm {row.cid} releases it')
 
 
-def _files(spool: Spool, data_dir: Path, rows: list[JobRow]) -> list[Path]:
+def _open_submissions(data_dir: Path, key: str) -> dict[str, bytes]:
+    """The open submissions of a job that the ledger knows: nonce -> content of the file."""
+    if not _has_ledger(data_dir):
+        return {}
+    with closing(_ledger(data_dir)) as ledger:
+        found = ledger.read("SELECT nonce, body FROM submission WHERE key=? AND closed=0", (key,))
+    return {row["nonce"]: row["body"] for row in found}
+
+
+def _files(spool: Spool, rows: list[JobRow], known: dict[str, bytes]) -> list[Path]:
     """Every file of an open job; one that is lost is written again first, so that something is kept."""
     from encoder_pin_plugin.errors import InvalidJobFile
 
     key = rows[0].key
     if any(row.state != "arrived" for row in rows):
         spool.create()
-        with closing(_ledger(data_dir)) as ledger:
-            for found in ledger.read("SELECT nonce FROM submission WHERE key=? AND closed=0", (key,)):
-                name = f"{key}.{found['nonce']}"
-                if not ((spool.open / name).exists() or (spool.new / name).exists()):
-                    with suppress(InvalidJobFile):  # damaged in the ledger too: there is nothing to keep
-                        spool.restore(name, ledger.body(found["nonce"])[1])
+        for nonce, body in known.items():
+            name = f"{key}.{nonce}"
+            if not ((spool.open / name).exists() or (spool.new / name).exists()):
+                with suppress(InvalidJobFile):  # damaged in the ledger too: there is nothing to keep
+                    spool.restore(name, body)
     arrived = [Path(row.file) for row in rows if row.state == "arrived" and row.file]
     return [*spool.open.glob(f"{key}.*"), *arrived]
 
 
-def _close(data_dir: Path, row: JobRow, why: str, *, must: bool) -> None:
+def _set_aside(spool: Spool, files: list[Path], why: str) -> list[Path]:
+    """Where the files are now, without those that a worker has taken in, or unlinked, just now."""
+    kept = []
+    for path in files:
+        with suppress(FileNotFoundError):
+            kept.append(spool.reject(path, why))
+    return kept
+
+
+def _close(data_dir: Path, row: JobRow, known: Collection[str], why: str, *, must: bool) -> None:
     """Close the ledger's row; a job that had only arrived has none, unless a worker took it in meanwhile."""
     from encoder_pin_plugin.lazy import manual
-    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 
-    if not (must or (data_dir / LEDGER_NAME).exists()):
-        return
-    with closing(_ledger(data_dir)) as ledger:
-        if not manual.reject(ledger, row.key, why, int(time.time() * 1000)) and must:
-            raise Failure(f"job {row.job_id} was finished just now; the copy of its file in spool/rejected can go")
+    if _has_ledger(data_dir):
+        with closing(_ledger(data_dir)) as ledger:
+            if manual.reject(ledger, row.key, known, why, int(time.time() * 1000)):
+                return
+            if ledger.read("SELECT 1 FROM job WHERE key=? AND closed_at IS NULL", (row.key,)):
+                words = "was submitted again, or taken in, just now, and is open: reject it again"
+                raise Failure(f"job {row.job_id} {words}")
+    if must:
+        raise Failure(f"job {row.job_id} was finished just now; a copy of its file in spool/rejected can go")
 
 
 def _finished(row: JobRow, then: str) -> str:
     return f"job {row.job_id or row.file} is {row.state}: {then}"
+
+
+def _has_ledger(data_dir: Path) -> bool:
+    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+
+    return (data_dir / LEDGER_NAME).exists()
 
 
 def _ledger(data_dir: Path) -> Ledger:

@@ -38,7 +38,8 @@ def choose_job(data_dir: Path, wanted: str) -> list[JobRow]:
         Failure: no job is meant, or more than one: these are listed.
         LedgerError, StorageError: they cannot be looked for.
     """
-    rows = [*_indexed(data_dir, wanted), *_in_files(Spool(data_dir))]
+    files = list(_in_files(Spool(data_dir)))  # first: what a worker takes in meanwhile is then seen twice, not never
+    rows = [*_indexed(data_dir, wanted), *files]
     for means in (_by_job_id, _by_cid, _by_key):
         keys = {row.key for row in rows if means(row, wanted)}
         if keys:

@@ -120,9 +120,12 @@ def row_of(row: Row) -> JobRow:
 def arrived_jobs(spool: Spool) -> Iterator[JobRow]:
     """Jobs whose files stand in `new/`. A file that holds none is told as it is. Raises StorageError."""
     for path in spool.arrivals(1_000_000):
+        try:
+            at = int(path.lstat().st_mtime * 1000)
+        except FileNotFoundError:  # a worker has taken it in
+            continue
         submission, problem = _read(spool, path)
         if submission is not None or problem:
-            at = int(path.lstat().st_mtime * 1000)
             yield _row_of_file(path, ARRIVED, submission, error=problem or None, waiting_since=at)
 
 

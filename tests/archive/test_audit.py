@@ -17,6 +17,7 @@ from encoder_pin_plugin.archive.audit import (
     migrated_by_target,
 )
 from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.archive.migration_lock import migration_lock
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import NodeError
@@ -97,6 +98,23 @@ def test_what_is_there_is_well(archive: Archive, local: MemoryNode, mender: Mend
     assert local.count("pin") == 0
 
 
+def test_what_a_migration_has_unpinned_and_not_yet_moved_is_no_loss(
+    archive: Archive, local: MemoryNode, mender: Mender, wait
+) -> None:
+    wait(1)
+    del local.pins[cid(1)]
+    keys = lines_by_cid(archive.entries())
+    with migration_lock(archive.path.parent, f"to {TARGET}"):
+        for who in (mender, None):
+            audited = audit_waiting(archive, local, keys, who)
+            assert (audited.losses, list(audited.tally.unknown)) == ([], [cid(1)])
+            assert f"to {TARGET}" in audited.tally.unknown[cid(1)]
+            assert not audited.well
+    assert local.pins == {}
+    (loss,) = audit_waiting(archive, local, keys, mender).losses
+    assert loss.mended, "that migration ended, and the line still waits"
+
+
 def test_what_our_node_lost_is_pinned_again(archive: Archive, local: MemoryNode, mender: Mender, wait, log) -> None:
     wait(1), wait(2)
     del local.pins[cid(1)]
@@ -136,6 +154,14 @@ class Hollow(MemoryNode):
             return super()._whole(cid)
         finally:
             self.blocks, self.pins = blocks, pins
+
+
+def test_a_pin_that_lost_blocks_is_no_migrations_doing(archive: Archive, tmp_path: Path) -> None:
+    local, keys = Hollow(), {cid(1): [(cid(1), "job-1")]}
+    local.pins[cid(1)] = PIN_NAME
+    local.hollow.add(cid(1))
+    with migration_lock(archive.path.parent, "to somewhere"):
+        assert [loss.cid for loss in audit_waiting(archive, local, keys, None).losses] == [cid(1)]
 
 
 def test_a_pin_that_lost_blocks_has_them_fetched_and_is_never_pinned_over(archive: Archive, tmp_path: Path) -> None:

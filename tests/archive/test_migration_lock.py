@@ -15,7 +15,8 @@ import pytest
 from filelock import BaseFileLock
 
 from encoder_pin_plugin.archive import migration_lock as module
-from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migration_lock
+from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migrating, migration_lock
+from encoder_pin_plugin.durable import make_file, make_folder
 from encoder_pin_plugin.errors import LockBusy, StorageError
 from tests.conftest import failing
 
@@ -40,6 +41,19 @@ def test_who_comes_second_is_told_who_is_at_what_since_when(data: Path) -> None:
     assert match
     assert (int(match[1]), match[3]) == (os.getpid(), "to kubo+http://x")
     assert abs((datetime.fromisoformat(match[2]) - before).total_seconds()) < 60
+
+
+def test_whether_somebody_migrates_can_be_asked_and_nothing_is_made_or_kept_for_that(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseFileLock, "__del__", lambda _: None)  # it is not left to the garbage collector
+    assert migrating(data) == ""
+    assert not data.exists()
+    with migration_lock(data, "to kubo+http://x"):
+        assert "to kubo+http://x" in migrating(data)
+    assert migrating(data) == ""
+    with migration_lock(data, "next"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -107,6 +121,10 @@ def test_where_nobody_can_sign_the_lock_is_let_go(data: Path, monkeypatch: pytes
 def test_where_there_can_be_no_lock_it_is_said_and_nothing_stands_in_for_one(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    make_folder(data)
+    make_file(data / LOCK_NAME)
     monkeypatch.setattr("fcntl.flock", failing(errno.ENOSYS))
+    with pytest.raises(StorageError, match=f"^cannot lock {data / LOCK_NAME}: "):
+        migrating(data)
     with pytest.raises(StorageError, match=f"^cannot lock {data / LOCK_NAME}: "), migration_lock(data, "x"):
         pass

@@ -6,7 +6,8 @@ acknowledged when the harness wrote it down after `on_job_complete` had returned
 - open: a whole job file in `spool/new` or `spool/open`, or an open row of the ledger; or
 - pinned: the ledger says so and the supernode, asked itself, has the pin; or
 - archived: exactly one whole line for its (hash, job_id), and the local node has the pin, or the target already has
-  it; or migrated: the same among what was migrated, and the target has it.
+  it; or migrated: the same among what was migrated, and the target has it; or
+- given up by a person: a whole job file in `spool/rejected`, with that reason beside it.
 
 Anything else is lost. Run it while nothing else runs.
 """
@@ -41,6 +42,7 @@ class Verdict:
     pinned: int = 0
     archived: int = 0
     migrated: int = 0
+    given_up: int = 0
 
     @property
     def clean(self) -> bool:
@@ -74,7 +76,7 @@ class Verdict:
 
 def check(
     data: Path, acks: Path, *, supernode: Collection[str], local: Collection[str], target: Collection[str] = (),
-    drained: bool = False, tail_may_be_torn: bool = False, ends_are_final: bool = False,
+    drained: bool = False, tail_may_be_torn: bool = False, ends_are_final: bool = False, all_here: bool = False,
 ) -> Verdict:  # fmt: skip
     """Judge a data folder.
 
@@ -85,19 +87,26 @@ def check(
         drained: whether everything was given the time to end: then nothing may be open.
         tail_may_be_torn: whether a last line without its newline is what the fault leaves until the next append.
         ends_are_final: whether no job was reported twice, and no worker taken over, so that none is ever opened again.
+        all_here: whether no migration was interrupted: then what waits is pinned here.
     """
     verdict = Verdict()
     archive = _lines(data / "local-fallback-pins.jsonl", verdict, tail_ok=tail_may_be_torn)
     migrated = _lines(data / "migrated-pins.jsonl", verdict, tail_ok=tail_may_be_torn)
-    open_files = _job_files(data, verdict)
+    open_files, given_up = _job_files(data, verdict), _given_up(data)
     rows = _rows(data / "lazy-pins.db", verdict)
     for lines in (archive, migrated):
         verdict.doubled += [f"{count} lines for {job}" for job, count in lines.items() if count > 1]
     if drained:
         verdict.doubled += [f"{job} waits and is migrated" for job in archive.keys() & migrated.keys()]
         verdict.lost += [f"{job} is still open after a drain ({rows.get(job)})" for job in open_files]
+    if all_here:
+        waits = archive.keys() - migrated.keys()
+        verdict.lost += [f"{job} waits, and is not pinned here" for job in waits if job[0] not in local]
     for job in _acknowledged(acks):
         verdict.acknowledged += 1
+        if job in given_up and job not in open_files:
+            verdict.given_up += 1
+            continue
         _judge(verdict, job, rows.get(job), job in open_files, archive[job], migrated[job], supernode, local, target)
     if ends_are_final:
         _judge_closed(verdict, acks, rows)
@@ -181,8 +190,22 @@ def _job_files(data: Path, verdict: Verdict) -> set[Job]:
                 jobs.add((fields["cid"], fields["job_id"]))
             except (ValueError, KeyError, TypeError):
                 verdict.torn.append(f"job file {folder}/{path.name} holds {path.read_bytes()[:100]!r}")
-    verdict.torn += [f"set aside as no job: {path.name}" for path in _files(data / "spool" / "rejected")]
+    by_hand = {path.name for path in _rejected_by_hand(data)}
+    names = [path.name for path in _files(data / "spool" / "rejected")]
+    verdict.torn += [f"set aside as no job: {name}" for name in names if name.removesuffix(".why") not in by_hand]
     return jobs
+
+
+def _rejected_by_hand(data: Path) -> list[Path]:
+    """Files that a person has set aside, with the reason beside them."""
+    reasons = [path for path in _files(data / "spool" / "rejected") if path.name.endswith(".why")]
+    by_hand = [path for path in reasons if path.read_text("utf-8").startswith("rejected by hand")]
+    return [file for path in by_hand if (file := path.with_name(path.name.removesuffix(".why"))).exists()]
+
+
+def _given_up(data: Path) -> set[Job]:
+    jobs = [json.loads(path.read_bytes()) for path in _rejected_by_hand(data)]
+    return {(fields["cid"], fields["job_id"]) for fields in jobs}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -29,7 +29,10 @@ from tests.faults.rig import ROOT
 LAST = 4_000
 """Bytes of the log that an error carries: some forty lines."""
 
-PRELOAD = ("tests.faults.actors", "tests.faults.moving", "tests.faults.scenarios", "tests.faults.planted")
+PRELOAD = (
+    "tests.faults.actors", "tests.faults.moving", "tests.faults.scenarios", "tests.faults.planted",
+    "tests.faults.command_place", "tests.faults.command_races",
+)  # fmt: skip
 
 
 class ForkServer:

@@ -62,18 +62,21 @@ def judge(
         (place.supernode / "down").touch()
     told = server.run("tests.faults.actors:recover", root=str(place.root), data=str(place.data))
     after = look(place, drained=True)
+    if told["left"]:
+        after.lost.append(f"{told['left']:.0f} jobs are open after a drain")
     after.add(before)
     return after, told["healed"]
 
 
 def look(
-    place: Place, *, drained: bool = False, tail_may_be_torn: bool = False, ends_are_final: bool = False
-) -> Verdict:
+    place: Place, *, drained: bool = False, tail_may_be_torn: bool = False, ends_are_final: bool = False,
+    all_here: bool = False,
+) -> Verdict:  # fmt: skip
     """The checker's verdict on a place as it is."""
     verdict = check(
         place.data, place.acks, supernode=pins_of(place.supernode), local=pins_of(place.local),
         target=pins_of(place.target), drained=drained, tail_may_be_torn=tail_may_be_torn,
-        ends_are_final=ends_are_final,
+        ends_are_final=ends_are_final, all_here=all_here,
     )  # fmt: skip
     verdict.torn += [f"a reader saw {path.read_bytes()[:200]!r}" for path in place.acks.glob("*.torn")]
     verdict.lost += [f"a round of a worker: {path.read_text()[-400:]!r}" for path in place.acks.glob("*.bug")]

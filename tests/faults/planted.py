@@ -17,6 +17,7 @@ from typing import Any
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.archive import jsonl, linefile, locking, sieves
 from encoder_pin_plugin.lazy import intake, ledger, schema, spool, statements
+from tests.faults import planted_commands
 
 
 def plant(name: str) -> None:
@@ -252,4 +253,6 @@ BUGS: dict[str, Callable[[], None]] = {
     "removed before migrated": _removed_before_migrated,
     # caught by the pauses
     "lease not checked": _lease_not_checked,
+    # caught by the races of commands
+    **planted_commands.BUGS,
 }

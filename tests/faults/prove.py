@@ -46,6 +46,7 @@ RIGS: dict[str, Rig] = {
     "syscalls": Rig(module="syscalls", small=300, full=100_000),
     "pauses": Rig(module="pauses", small=50, full=500),
     "races": Rig(module="races", small=100, full=1_000),
+    "command races": Rig(module="command_races", small=200, full=10_000),
     "power cuts": Rig(module="powercuts", small=80, full=1_000),
     "migrations": Rig(module="migrations", small=100, full=1_000),
     "system call errors": Rig(module="syscall_errors", small=100, full=1_500),

@@ -7,15 +7,11 @@ once. Without the lock, a line is written twice, or is cut off, or stays behind 
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from encoder_pin_plugin.errors import LockBusy
 from encoder_pin_plugin.nodes.base import Limits
@@ -25,7 +21,7 @@ from tests.faults.forkserver import Child, ForkServer
 from tests.faults.judging import Judged, all_clean, judge, look, report, try_each
 from tests.faults.rig import RigReport, Say, scratch
 from tests.faults.scenarios import SCENARIOS, append_one, single_threaded, take_back
-from tests.faults.stepping import state_of
+from tests.faults.stopping import WRITING, Stops, until_stopped
 
 _APPENDS = ("appended", "other")
 """The job whose line the other one appends: the same that `append` does, or one that nobody else has."""
@@ -39,9 +35,6 @@ MEETINGS: dict[str, tuple[str, ...]] = {
     "taking back": (*_APPENDS, "taken back"),
 }
 """What is stopped in the middle, and what the other one does then: append, or take back the line that is to leave."""
-
-CALLS = ("write", "fsync", "ftruncate", "rename", "replace", "unlink", "link")
-"""The functions of `os` before which it stops: those that change what is on the disk."""
 
 PATIENCE = 0.1
 """Seconds for which the other waits for the lock of one who is stopped."""
@@ -75,7 +68,7 @@ def _meet(server: ForkServer, folder: Path, name: str, point: int, second: str) 
     shutil.copytree(folder / name, root, symlinks=True)
     place = place_at(str(root))
     first = server.start("tests.faults.races:act", name=name, root=str(root), stop_at=point)
-    stopped = _until_stopped(first)
+    stopped = until_stopped(first)
     refused, gave_up = _second(server, root, second, PATIENCE)
     if stopped:
         os.kill(first.pid, signal.SIGCONT)
@@ -88,15 +81,6 @@ def _meet(server: ForkServer, folder: Path, name: str, point: int, second: str) 
     verdict.lost += gave_up
     verdict.tell_where(f"{name} stopped at its call {point}, then {second}; {root}")
     return verdict, seconds
-
-
-def _until_stopped(child: Child) -> bool:
-    """Wait until a child has stopped itself; False where it has ended."""
-    while child.poll() is None:
-        if state_of(child.pid) == "T":
-            return True
-        time.sleep(0.001)
-    return False
 
 
 def _second(server: ForkServer, root: Path, what: str, patience: float) -> tuple[bool, list[str]]:
@@ -118,11 +102,10 @@ def _gave_up(first: Child) -> list[str]:
 def act(name: str, root: str, stop_at: int | None) -> int:
     """Play a scenario, stopping before the call with this number; how many calls there were."""
     single_threaded()
-    place, counter = place_at(root), _Counter(stop_at)
-    for call in CALLS:
-        setattr(os, call, counter.counting(getattr(os, call)))
+    place, stops = place_at(root), Stops(stop_at)
+    stops.watch(WRITING)
     SCENARIOS[name].act(place)
-    return counter.count
+    return stops.count
 
 
 def meet(root: str, what: str, patience: float) -> bool:
@@ -138,20 +121,3 @@ def meet(root: str, what: str, patience: float) -> bool:
     except LockBusy:
         return True
     return False
-
-
-class _Counter:
-    """Counts calls, and stops this process before one of them."""
-
-    def __init__(self, stop_at: int | None) -> None:
-        self.count, self._stop_at = 0, stop_at
-
-    def counting(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def counted(*arguments: Any, **options: Any) -> Any:
-            self.count += 1
-            if self.count - 1 == self._stop_at:
-                os.kill(os.getpid(), signal.SIGSTOP)
-            return function(*arguments, **options)
-
-        return counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from tests.faults import kills, pauses, powercuts, races, syscalls
+from tests.faults import command_races, kills, pauses, powercuts, races, syscalls
 from tests.faults.rig import Missing, RigReport, Say
 
 _on_ext4 = partial(powercuts.run, kinds=["ext4"])
@@ -13,6 +13,10 @@ _on_ext4 = partial(powercuts.run, kinds=["ext4"])
 
 def _stepping(scenario: str) -> Callable[..., RigReport]:
     return partial(syscalls.run, names=[scenario], nested=0.0)
+
+
+def _meeting(first: str, second: str) -> Callable[..., RigReport]:
+    return partial(command_races.run, pairs=[(first, second)])
 
 
 CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
@@ -37,6 +41,11 @@ CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
     "target not asked": (_stepping("migration and cleaning"), 1000),
     "removed before migrated": (_stepping("compaction"), 1000),
     "lease not checked": (partial(pauses.run, names=["retry"]), 200),
+    "repaired without the lock": (_meeting("archive repair", "work"), 1000),
+    "taken back without looking again": (_meeting("audit", "audit"), 1000),
+    "restored without looking again": (_meeting("archive repair --from-ledger", "import --apply"), 1000),
+    "audited as if nobody migrated": (_meeting("migrate --clean", "audit"), 1000),
+    "rejected with what came again": (_meeting("reject", "retry, taken in"), 1000),
 }
 """Planted bug -> the rig that must see it, and within how many faults."""
 

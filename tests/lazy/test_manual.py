@@ -42,13 +42,13 @@ def test_neither_a_finished_job_nor_none_can_be_hurried_or_rejected(ledger: Ledg
     key = key_of(ledger, "a")
     for which in (key, "no such key"):
         assert hurry(ledger, which, LATER) is False
-        assert reject(ledger, which, "why", LATER) is False
+        assert reject(ledger, which, ledger.nonces(), "why", LATER) is False
     assert column(ledger, "a", "state") == State.PINNED
 
 
 def test_a_rejected_job_is_closed_with_its_reason_and_no_other(ledger: Ledger) -> None:
     (nonce, other) = add(ledger, "a", "b")
-    assert reject(ledger, key_of(ledger, "a"), "a test upload", LATER) is True
+    assert reject(ledger, key_of(ledger, "a"), [nonce], "a test upload", LATER) is True
     (pin,) = ledger.select("job_id='a'")
     assert (pin.state, pin.error, pin.closed_at) == (State.REJECTED, "a test upload", LATER)
     assert ledger.nonces() == {nonce: True, other: False}
@@ -59,14 +59,23 @@ def test_a_submission_of_a_job_that_is_finished_stays_as_it_is(ledger: Ledger) -
     (nonce,) = add(ledger, "a")
     with ledger.transaction() as db:
         db.execute("UPDATE job SET closed_at=1")
-    assert reject(ledger, key_of(ledger, "a"), "why", LATER) is False
+    assert reject(ledger, key_of(ledger, "a"), ledger.nonces(), "why", LATER) is False
     assert ledger.nonces() == {nonce: False}
+
+
+def test_a_job_that_was_submitted_again_meanwhile_stays_open(ledger: Ledger) -> None:
+    (nonce,) = add(ledger, "a")
+    (again,) = add(ledger, "a")
+    assert reject(ledger, key_of(ledger, "a"), [nonce], "why", LATER) is False
+    assert column(ledger, "a", "closed_at") is None
+    assert ledger.nonces() == {nonce: False, again: False}
+    assert reject(ledger, key_of(ledger, "a"), [nonce, again], "why", LATER) is True
 
 
 def test_what_is_under_way_for_a_rejected_job_comes_too_late(ledger: Ledger) -> None:
     add(ledger, "a")
     (pin,) = claim(ledger)
-    assert reject(ledger, pin.key, "why", LATER)
+    assert reject(ledger, pin.key, ledger.nonces(), "why", LATER)
     assert ledger.owners() == set()
     assert column(ledger, "a", "lease_until") is None
     step = Step(pin=pin, state=State.PINNED, attempts=0, tries=1)
@@ -78,5 +87,5 @@ def test_what_was_held_for_a_rejected_job_is_not_due_for_release(ledger: Ledger)
     add(ledger, "a")
     with ledger.transaction() as db:
         db.execute("UPDATE job SET release_at=?", (NOW,))
-    assert reject(ledger, key_of(ledger, "a"), "why", LATER)
+    assert reject(ledger, key_of(ledger, "a"), ledger.nonces(), "why", LATER)
     assert column(ledger, "a", "release_at") is None

@@ -118,6 +118,34 @@ def test_what_holds_no_job_or_cannot_be_moved_stays_rejected(spool: Spool, monke
     assert files(spool)["rejected"] == sorted(["no job", path.name])
 
 
+def test_what_somebody_else_submits_again_meanwhile_is_gone(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = spool.rejected / new_submission(JOB).name
+    path.write_bytes(new_submission(JOB).body)
+    moved = os.rename
+
+    def late(source: Path, target: Path) -> None:
+        path.unlink()
+        moved(source, target)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(os, "rename", late)
+        with pytest.raises(FileNotFoundError, match=str(path)):
+            spool.submit_again(path)
+    with pytest.raises(FileNotFoundError):
+        spool.submit_again(path)
+
+
+def test_one_that_is_moved_and_not_synced_is_no_file_that_is_gone(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    path = spool.rejected / new_submission(JOB).name
+    path.write_bytes(new_submission(JOB).body)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO, when=lambda _: not path.exists(), real=os.fsync))
+    with pytest.raises(StorageError, match="cannot submit again"):
+        spool.submit_again(path)
+    assert len(files(spool)["new"]) == 1
+
+
 def test_a_reason_that_is_lost_is_said_to_be(spool: Spool) -> None:
     (spool.rejected / "a").touch()
     assert spool.why(spool.rejected / "a") == "no reason was kept"

@@ -17,6 +17,9 @@ import pytest
 from click.testing import CliRunner, Result
 from loguru import logger
 
+from encoder_pin_plugin.alarms import Alarms
+from encoder_pin_plugin.clock import EvenClock, SystemClock
+from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.ledger import Ledger
 from encoder_pin_plugin.lazy.pins import State, Step
 from encoder_pin_plugin.lazy.spool import Spool
@@ -95,6 +98,16 @@ class Desk:
             )  # fmt: skip
             assert ledger.commit([step], now())
         ledger.close()
+
+
+def worker_takes_in(desk: Desk) -> None:
+    """What a worker does first: reconcile, take in, sweep."""
+    ledger = desk.ledger()
+    intake = Intake(desk.spool, Alarms(SystemClock()), EvenClock(SystemClock()))
+    intake.reconcile(ledger)
+    intake.take_in(ledger)
+    intake.sweep(ledger)
+    ledger.close()
 
 
 def now() -> int:

@@ -9,26 +9,13 @@ from pathlib import Path
 import pytest
 
 from encoder_hookspecs import Reason
-from encoder_pin_plugin.alarms import Alarms
-from encoder_pin_plugin.clock import EvenClock, SystemClock
-from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.pins import State, Step
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
-from tests.operate.conftest import CIDS, Desk, now
+from tests.operate.conftest import CIDS, Desk, now, worker_takes_in
 
 
 def _states(desk: Desk, *arguments: str) -> dict[str, str]:
     return {row["job_id"]: row["state"] for row in desk.json("jobs", *arguments)["jobs"]}
-
-
-def _worker_takes_in(desk: Desk) -> None:
-    """What a worker does first: reconcile, take in, sweep."""
-    ledger = desk.ledger()
-    intake = Intake(desk.spool, Alarms(SystemClock()), EvenClock(SystemClock()))
-    intake.reconcile(ledger)
-    intake.take_in(ledger)
-    intake.sweep(ledger)
-    ledger.close()
 
 
 def test_each_state_can_be_asked_for(desk: Desk) -> None:
@@ -202,7 +189,7 @@ def test_a_rejected_job_stays_rejected_after_the_worker_has_kept_house(desk: Des
     desk.submit("job-1")
     desk.ledger().close()
     desk.run("reject", "job-1")
-    _worker_takes_in(desk)
+    worker_takes_in(desk)
     assert desk.json("status", "--no-nodes")["open"] == 0
     assert len(desk.spool.rejects()) == 1
 
@@ -213,11 +200,11 @@ def test_a_rejected_job_can_be_retried_from_the_beginning(desk: Desk, swept: boo
     desk.ledger().close()
     desk.run("reject", "job-1")
     if swept:
-        _worker_takes_in(desk)
+        worker_takes_in(desk)
     result = desk.run("retry", "job-1")
     assert result.exit_code == 0, result.output
     assert not list(desk.spool.rejected.iterdir())
-    _worker_takes_in(desk)
+    worker_takes_in(desk)
     (row,) = desk.json("jobs")["jobs"]
     assert (row["state"], row["attempts"], row["size_mb"]) == ("pending", 0, 7.0)
     assert len(desk.spool.opened()) == 1
@@ -273,7 +260,7 @@ def test_a_crash_between_the_files_and_the_ledger_leaves_the_job_open(
     with monkeypatch.context() as patched:
         patched.setattr("encoder_pin_plugin.lazy.manual.reject", crash)
         desk.run("reject", "job-1")
-    _worker_takes_in(desk)
+    worker_takes_in(desk)
     assert _states(desk, "--state", "open") == {"job-1": "pending"}
     assert len(desk.spool.opened()) == 1
 
