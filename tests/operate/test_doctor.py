@@ -15,6 +15,7 @@ from encoder_pin_plugin.archive.locking import ArchiveLock
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.operate import check_folder, check_state
 from encoder_pin_plugin.operate.mounts import file_system_of
+from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.kubo_node import FakeKubo
 from tests.operate.conftest import Desk
 
@@ -114,6 +115,21 @@ def test_a_node_that_hangs(desk: Desk, nodes: tuple[FakeKubo, FakeKubo], monkeyp
 def test_one_node_under_two_names(desk: Desk, nodes: tuple[FakeKubo, FakeKubo]) -> None:
     desk.env["IPFS_API_ADDR"] = f"/ip4/127.0.0.1/tcp/{nodes[0].port}"
     assert any("the local node itself" in text for _, text, _ in found(desk, "supernode"))
+
+
+def test_a_supernode_that_does_not_say_who_it_is(desk: Desk, nodes: tuple[FakeKubo, FakeKubo]) -> None:
+    nodes[0].lie("forbidden", only={"id"})
+    ((level, text, todo),) = [it for it in found(desk, "supernode") if "local node itself" in it[1]]
+    assert (level, "ever be released" in todo) == ("look at", True)
+    assert "cannot be told" in text
+
+
+def test_a_cluster_that_the_local_node_is_one_of(desk: Desk, nodes: tuple[FakeKubo, FakeKubo]) -> None:
+    with FakeClusterPeer() as peer:
+        desk.env |= {"USE_CLUSTER_FOR_PINS": "true", "IPFS_CLUSTER_ENDPOINT": peer.url}
+        assert not [it for it in found(desk, "supernode") if "one of its nodes" in it[1]]
+        peer.kubos["peer-1"] = f"12D3KooWFake{nodes[1].port}"
+        assert [it[0] for it in found(desk, "supernode") if "one of its nodes" in it[1]] == ["look at"]
 
 
 def test_others_may_write(desk: Desk) -> None:
