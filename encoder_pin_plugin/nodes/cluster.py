@@ -17,7 +17,7 @@ from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cluster_push import push_car
 from encoder_pin_plugin.nodes.cluster_status import EVERYWHERE, CidStatus, WantedPin, nodes_behind
-from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole
+from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole, see_that_it_is_behind
 from encoder_pin_plugin.nodes.cluster_wire import ClusterWire
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
 from encoder_pin_plugin.nodes.patience import Patience
@@ -170,8 +170,20 @@ class ClusterNode:
         return bool(self._peers)
 
     def holders(self, cid: str) -> list[PinNode]:
-        """The configured Kubo nodes of the peers that say `pinned`, on a fresh question. Raises `NodeError`."""
-        return self._known(self._wire.status(quote(cid, safe="")))
+        """The configured Kubo nodes of the peers that say `pinned`, on a fresh question. Raises `NodeError`, also where
+        none of them is the one that its peer names."""
+        found: list[PinNode] = []
+        failed: NodeError | None = None
+        for peer in self._wire.status(quote(cid, safe="")).holders:
+            if (node := self._peers.of(peer)) is not None:
+                try:
+                    see_that_it_is_behind(node, peer)
+                    found.append(node)
+                except NodeError as error:
+                    failed = error
+        if failed is not None and not found:
+            raise failed
+        return found
 
     def _known(self, status: CidStatus) -> list[PinNode]:
         return [node for node in map(self._peers.of, status.holders) if node is not None]

@@ -9,8 +9,11 @@ from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, DagSize, Limits, PinNode, Whole
 from encoder_pin_plugin.nodes.cluster import ClusterNode
+from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.settings import Credentials, Secret
 from tests.fakes.cluster_peer import FakeClusterPeer
+from tests.fakes.kubo_honest import Content
+from tests.fakes.kubo_node import FakeKubo
 from tests.fakes.service import send_json
 
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
@@ -337,3 +340,13 @@ class TestWhole:
             node.submit(cid)
         assert all(whole.yes for whole in node.whole([CID, OTHER]).values())
         assert kubo.asked == 1
+
+    def test_the_kubo_node_of_another_peer_proves_nothing(self, peer: FakeClusterPeer) -> None:
+        with FakeKubo() as one, FakeKubo() as other:
+            one.content[CID] = other.content[CID] = Content()
+            peer.kubos |= {"peer-1": f"12D3KooWFake{one.port}", "peer-2": f"12D3KooWFake{other.port}"}
+            for second, answer in ((one, Answer.UNKNOWN), (other, Answer.YES)):
+                node = self.cluster(peer.url, peer_1=KuboNode(one.url), peer_2=KuboNode(second.url))
+                node.submit(CID)
+                whole = node.whole([CID])[CID]
+                assert (whole.answer, f"{one.url} is the Kubo node" in whole.detail) == (answer, second is one)

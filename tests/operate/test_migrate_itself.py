@@ -70,3 +70,15 @@ def test_what_is_only_pinned_and_proved_needs_no_such_certainty(desk: Desk, loca
         target.lie("html_502", only={"id"})
         assert desk.run("migrate", "--to", f"kubo+{target.url}").exit_code == 0
         assert CIDS[0] in target.pins
+
+
+@pytest.mark.parametrize("proof", [(), ("--proof", "retrieved")])
+def test_nor_a_cluster_whose_peer_is_said_to_stand_before_our_own_node(
+    desk: Desk, local: FakeKubo, proof: tuple[str, ...]
+) -> None:
+    with FakeClusterPeer() as peer:  # its own Kubo node, kubo-of-peer-1, has a record and may have lost the blocks
+        to = f"cluster+{peer.url}?peer=peer-1@http://localhost:{local.port}"
+        done = desk.run("migrate", "--to", to, "--clean", *proof)
+        assert done.exit_code == 1
+        assert "that of peer peer-1 is kubo-of-peer-1: correct peer=NAME@URL" in done.stdout
+        assert (local.pins, _waits(desk)) == (PINNED, ["job-1"])
