@@ -21,6 +21,7 @@ from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole, see_that_it
 from encoder_pin_plugin.nodes.cluster_wire import ClusterWire
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
 from encoder_pin_plugin.nodes.patience import Patience
+from encoder_pin_plugin.nodes.sayings import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -215,9 +216,17 @@ class ClusterNode:
         if isinstance(answer, NodeError):
             return Told(answer=Answer.UNKNOWN, detail=str(answer), reason=answer.reason)
         try:
-            return answer.judged(self._copies_of(cid, answer), named=named)
+            told = answer.judged(self._copies_of(cid, answer), named=named)
+            return self._lasting(cid, told) if told.yes and not answer.ours else told
         except NodeError as error:
             return Told(answer=Answer.UNKNOWN, detail=str(error), reason=error.reason)
+
+    def _lasting(self, cid: str, told: Told) -> Told:
+        """A yes about a pin that somebody else asked for, unless it ends by itself: no status tells that."""
+        wanted = self._wire.wanted(quote(cid, safe=""))
+        if wanted is None or not wanted.expire_at:
+            return told
+        return replace(told, answer=Answer.NO, detail=f"pinned, but only until {said(wanted.expire_at, 40)}")
 
     def _copies_of(self, cid: str, status: CidStatus) -> int:
         """As `_copies`, for a CID of which only the status is known; asks for the wanted pin where that decides."""

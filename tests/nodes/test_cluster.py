@@ -7,7 +7,7 @@ import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
-from encoder_pin_plugin.nodes.base import Answer, DagSize, Limits, PinNode, Whole
+from encoder_pin_plugin.nodes.base import Answer, DagSize, Limits, PinNode, Told, Whole
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.settings import Credentials, Secret
@@ -81,6 +81,24 @@ class TestPinning:
         node.pin(CID, limits=QUICK)
         assert peer.pinset[CID]["expire_at"] == "0001-01-01T00:00:00Z"
         assert peer.pinset[CID]["name"] == "theirs"
+
+    def test_a_pin_of_others_that_is_to_expire_is_none_until_it_is_made_to_stay(
+        self, peer: FakeClusterPeer, node: ClusterNode
+    ) -> None:
+        node.submit(CID, name="theirs")
+        del peer.pinset[CID]["metadata"]["app"]
+        assert node.pinned([CID])[CID].yes
+        peer.pinset[CID]["expire_at"] = "2027-01-01T00:00:00Z"
+        told = node.pinned([CID])[CID]
+        assert (told.answer, told.detail) == (Answer.NO, "pinned, but only until 2027-01-01T00:00:00Z")
+        node.pin(CID, name="ours", limits=QUICK)
+        assert node.pinned([CID], names=True)[CID] == Told(answer=Answer.YES, name="theirs")
+
+    def test_about_pins_of_our_own_no_more_is_asked(self, peer: FakeClusterPeer, node: ClusterNode) -> None:
+        node.submit(CID)
+        asked = len(peer.asked("GET /allocations/"))
+        assert node.pinned([CID])[CID].yes
+        assert len(peer.asked("GET /allocations/")) == asked
 
     def test_has_an_error_recovered_once_and_waits_on(self, peer: FakeClusterPeer, node: ClusterNode) -> None:
         peer.becomes("pin_error: context canceled", "pin_error: context canceled", "pinning", "pinned")
