@@ -66,6 +66,16 @@ def test_every_video_is_taken_once(desk: Desk, former: Path) -> None:
     assert (desk.data / "local-fallback-pins.jsonl").read_bytes() == lines(archived(4))
 
 
+def test_a_line_that_would_be_too_long_for_ours_is_a_job_and_holds_up_no_other(desk: Desk, former: Path) -> None:
+    long = archived(6) | {"note": "\N{CLAPPER BOARD}" * 12_000}  # it grows threefold in ASCII
+    path = former / "data/local-fallback-pins.jsonl"
+    path.write_bytes(json.dumps(long, ensure_ascii=False).encode() + b"\n" + path.read_bytes())
+    result = desk.run("import", str(former), "--apply")
+    assert result.exit_code == 0, result.output
+    assert submitted(desk) == EVERYTHING | {"direct-6": cid(6)}
+    assert archive_keys(desk) == [(cid(4), "direct-4")]
+
+
 def test_twice_is_once(desk: Desk, former: Path) -> None:
     desk.run("import", str(former), "--apply")
     again = desk.run("import", str(former), "--apply")
