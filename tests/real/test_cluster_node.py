@@ -120,6 +120,16 @@ class TestOnePeer:
         node.pin(cid, limits=PATIENT)
         assert node.pinned([cid])[cid].yes
 
+    def test_its_proxy_does_not_pass_for_a_kubo_node(self, cluster_peer: ClusterPeer, cid: str) -> None:
+        """It says "pinned" of what nobody has, as soon as that is wanted."""
+        proxy = KuboNode(cluster_peer.proxy_url)
+        for wanted in (NOBODY_HAS, cid):
+            with pytest.raises(NodeError, match="IPFS Cluster's proxy"):
+                proxy.pin(wanted, limits=PATIENT)
+            told = proxy.pinned([wanted])[wanted]
+            assert (told.answer, "port 9094" in told.detail) == (Answer.UNKNOWN, True)
+        ClusterNode(cluster_peer.rest_url).unpin(NOBODY_HAS)
+
     def test_more_copies_than_peers_are_a_setting_to_correct(self, cluster_peer: ClusterPeer, cid: str) -> None:
         with pytest.raises(NodeError, match="not enough peers") as caught:
             ClusterNode(cluster_peer.rest_url, replication_min=3).pin(cid, limits=PATIENT)
