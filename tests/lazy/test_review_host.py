@@ -12,6 +12,7 @@ from pathlib import Path
 import pluggy
 import pytest
 
+from encoder_hookspecs import hookimpl
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import NotRecorded, StorageError
@@ -54,6 +55,30 @@ def test_many_threads_record_while_the_host_starts_and_stops(bench) -> None:
         service.start(bench.manager)
         service.stop(0.01)
     assert failed == []
+
+
+class _Failing:
+    """A site's plugin that cannot start, and not stop either."""
+
+    @hookimpl
+    def on_encoder_start(self) -> None:
+        raise OSError("no dashboard")
+
+    @hookimpl
+    def on_encoder_stop(self) -> None:
+        raise OSError("no dashboard")
+
+
+def test_a_plugin_that_fails_under_plain_pluggy_keeps_no_worker_from_starting_or_ending(bench) -> None:
+    bench.manager.register(_Failing(), "site")
+    with pytest.raises(OSError, match="no dashboard"):
+        bench.manager.hook.on_encoder_start(manager=bench.manager)
+    worker = bench.plugin.service._worker
+    assert worker is not None
+    assert worker.runs
+    with pytest.raises(OSError, match="no dashboard"):
+        bench.manager.hook.on_encoder_stop(timeout=20.0)
+    assert worker.wait(0)
 
 
 def test_a_worker_that_has_ended_is_no_worker(bench, monkeypatch) -> None:
