@@ -164,7 +164,7 @@ class Service:
         if worker is None or self._worker_pid != os.getpid():
             return
         worker.stop(patience=max(timeout - 0.5, 0.0))
-        if not worker.wait(timeout):
+        if not worker.wait(min(timeout, threading.TIMEOUT_MAX)):
             logger.warning("the worker is still busy after {:.0f} s; the next start goes on with the rest", timeout)
 
     def _renew_after_fork(self) -> None:

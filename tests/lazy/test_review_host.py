@@ -81,6 +81,14 @@ def test_a_plugin_that_fails_under_plain_pluggy_keeps_no_worker_from_starting_or
     assert worker.wait(0)
 
 
+def test_a_host_may_wait_for_the_worker_for_ever(bench) -> None:
+    bench.plugin.service.start(bench.manager)
+    worker = bench.plugin.service._worker
+    bench.manager.hook.on_encoder_stop(timeout=float("inf"))
+    assert worker is not None
+    assert worker.wait(0)
+
+
 def test_a_worker_that_has_ended_is_no_worker(bench, monkeypatch) -> None:
     service, said = bench.plugin.service, []
     monkeypatch.setattr(service, "_warn_if_nobody_works", lambda: said.append(1))
