@@ -116,8 +116,8 @@ def jobs_that_need(data_dir: Path) -> Callable[[Collection[str]], set[str]]:
 
     spool = Spool(data_dir)
 
-    def arrived() -> Iterator[str]:
-        for path in spool.arrivals(100_000) if spool.new.is_dir() else ():
+    def in_files(paths: list[Path]) -> Iterator[str]:
+        for path in paths:
             try:
                 yield spool.read(path).job.cid
             except (InvalidJobFile, FileNotFoundError):  # no job, or indexed meanwhile
@@ -125,9 +125,11 @@ def jobs_that_need(data_dir: Path) -> Callable[[Collection[str]], set[str]]:
 
     def ask(cids: Collection[str]) -> set[str]:
         names = {f"cid{number}": cid for number, cid in enumerate(cids)}
-        needed = set(arrived()) & set(cids)
+        needed = set(in_files(spool.arrivals(100_000))) & set(cids)
         with view_ledger(data_dir / LEDGER_NAME) as ledger:
-            if ledger is not None and names:
+            if ledger is None:  # until a worker has made it anew, the files have them all
+                needed |= set(in_files(spool.opened())) & set(cids)
+            elif names:
                 marks = ",".join(f":{name}" for name in names)
                 sql = f"SELECT DISTINCT cid FROM job WHERE closed_at IS NULL AND cid IN ({marks})"  # noqa: S608
                 needed |= {str(row["cid"]) for row in ledger.rows(sql, **names)}
