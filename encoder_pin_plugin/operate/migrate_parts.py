@@ -88,11 +88,14 @@ def credentials(wanted: Wanted, settings: Settings) -> Credentials | None:
 def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings: Settings) -> Witness:
     """The target, to be asked for proof. Raises InvalidSettings where it cannot give the proof that is wanted."""
     from encoder_pin_plugin.durable import SharedSync
+    from encoder_pin_plugin.nodes.own_gateway import refuse_own_gateway
     from encoder_pin_plugin.nodes.proofs import Witness, rule_for
     from encoder_pin_plugin.nodes.retrieving import reader_of
 
     retrieve: Callable[[str], object] | None = None
     if wanted.proof == "retrieved":
+        if wanted.gateway and local is not None:
+            refuse_own_gateway(wanted.gateway, local)
         retrieve = reader_of(target, gateway=wanted.gateway, limits=limits_of(settings))
     elif wanted.gateway:
         raise InvalidSettings("--gateway is read from for --proof retrieved alone: add that, or leave --gateway out")
