@@ -42,7 +42,8 @@ def holder_for(
     """
     if nodes.local is None:
         return None
-    witness = apart = None
+    witness = None
+    apart = None
     if nodes.supernode is not None:
         rule = Rule(whole=not settings.use_cluster_for_pins)
         witness = Witness(node=nodes.supernode, rule=rule, sync=SharedSync())
@@ -129,7 +130,7 @@ class Holder:
 
     def _enough(self, cids: Sequence[str], *, again: bool = False) -> set[str]:
         """Those of which the supernode proves enough to delete another copy. Raises NodeError, StorageError."""
-        if self.witness is None or not (self.apart is None or self.apart.sure()):
+        if not self.witness or not (self.apart is None or self.apart.sure()):
             return set()
         looks = self.witness.look(cids, again=again)
         return {cid for cid, look in looks.items() if look.enough}
