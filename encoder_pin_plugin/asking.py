@@ -7,6 +7,7 @@ unless TRUST_PLUGINS names the plugin: two safe places are better than a word.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,8 +69,14 @@ class Plugins:
     def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
         """What to do after a failed attempt; the default's own answer cannot fail."""
         kinds: tuple[type[RetryIn | GiveUp], ...] = (RetryIn, GiveUp)
-        decision = self._ask("on_lazy_pin_attempt_failed", kinds, attempt=attempt)
-        return decision.result if decision else RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
+        plain: list[RetryIn | GiveUp] = []
+
+        def accept(decision: RetryIn | GiveUp, _: str) -> bool:
+            plain.append(_plain_decision(decision))
+            return True
+
+        self._ask("on_lazy_pin_attempt_failed", kinds, accept, attempt=attempt)
+        return plain[0] if plain else RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
 
     def lazy_pin_failed(self, failure: LazyPinFailure) -> LocalPin:
         """Pin locally. Raises EncoderPinError where neither a plugin nor the default did."""
@@ -151,6 +158,18 @@ class Plugins:
 def report(failure: PluginFailure) -> None:
     """Say in the log what a plugin did."""
     logger.opt(exception=failure.error).error("{}: the next plugin, or the default, takes its place", failure)
+
+
+def _plain_decision(decision: RetryIn | GiveUp) -> RetryIn | GiveUp:
+    """A plain record: one that falls over when the worker looks at it would keep the job in flight."""
+    if isinstance(decision, GiveUp):
+        return GiveUp(why=as_text(decision.why))
+    return RetryIn(seconds=_plain_number(decision.seconds))
+
+
+def _plain_number(seconds: object) -> float:
+    """NaN for what is no number. Raises what a hostile one does."""
+    return float(seconds) if isinstance(seconds, int | float) else math.nan
 
 
 def _plain_pin(pin: LocalPin, failure: LazyPinFailure, plugin: str) -> LocalPin:

@@ -11,6 +11,7 @@ import pytest
 from encoder_hookspecs import hookimpl
 from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, Proof, RetryIn
 from encoder_pin_plugin.lazy.pins import State
+from tests.lazy.conftest import until
 
 
 class Site:
@@ -50,6 +51,24 @@ class ExplosiveReceipt(ArchiveReceipt):
         if name == "path":
             raise RuntimeError("boom")
         return super().__getattribute__(name)
+
+
+class ExplosiveRetry(RetryIn):
+    """Falls over when it is looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "seconds":
+            raise RuntimeError("boom")
+        return super().__getattribute__(name)
+
+
+class ExplosiveNumber(float):
+    """Falls over when it is compared."""
+
+    def __gt__(self, other: object) -> bool:
+        raise RuntimeError("boom")
+
+    __lt__ = __gt__
 
 
 ODD: dict[str, dict[str, Any]] = {
@@ -119,6 +138,18 @@ def test_an_odd_wish_for_a_retry_ends_no_job(make_bench: Any, seconds: Any) -> N
     bench.supernode.down()
     assert bench.drain() == 0
     assert bench.lines() == ["a"]
+
+
+@pytest.mark.parametrize(
+    "wish", [ExplosiveRetry(seconds=1), RetryIn(seconds=ExplosiveNumber(1))], ids=["it", "its number"]
+)
+def test_a_wish_that_cannot_be_looked_at_hangs_no_job(make_bench: Any, running: Any, wish: RetryIn) -> None:
+    bench = make_bench(fallback_after=1)
+    bench.manager.register(Site("on_lazy_pin_attempt_failed", wish), "site")
+    bench.complete("a")
+    bench.supernode.down()
+    running(bench.worker())
+    until(lambda: bench.lines() == ["a"])
 
 
 def test_a_reason_that_is_none_ends_no_job(make_bench: Any) -> None:
