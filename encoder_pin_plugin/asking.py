@@ -7,14 +7,16 @@ unless TRUST_PLUGINS names the plugin: two safe places are better than a word.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from loguru import logger
 
+from encoder_hookspecs import normalise
 from encoder_hookspecs.calling import Answered, PluginFailure, ask_plugins, tell_plugins
-from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, RetryIn
+from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, Proof, RetryIn
+from encoder_hookspecs.normalise import as_text
 from encoder_pin_plugin.archive.lookup import line_stands, mentions
 from encoder_pin_plugin.archive.record import from_fallback
 from encoder_pin_plugin.errors import EncoderPinError
@@ -67,13 +69,21 @@ class Plugins:
     def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
         """What to do after a failed attempt; the default's own answer cannot fail."""
         kinds: tuple[type[RetryIn | GiveUp], ...] = (RetryIn, GiveUp)
-        decision = self._ask("on_lazy_pin_attempt_failed", kinds, attempt=attempt)
-        return decision.result if decision else RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
+        plain: list[RetryIn | GiveUp] = []
+
+        def accept(decision: RetryIn | GiveUp, _: str) -> bool:
+            plain.append(_plain_decision(decision))
+            return True
+
+        self._ask("on_lazy_pin_attempt_failed", kinds, accept, attempt=attempt)
+        return plain[0] if plain else RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
 
     def lazy_pin_failed(self, failure: LazyPinFailure) -> LocalPin:
         """Pin locally. Raises EncoderPinError where neither a plugin nor the default did."""
+        plain: dict[str, LocalPin] = {}
 
         def accept(pin: LocalPin, plugin: str) -> bool:
+            plain[plugin] = pin = _plain_pin(pin, failure, plugin)
             if plugin == OURS or self._trusted(plugin):
                 return True
             if pin.cid == failure.job.cid and self._pinner.holds(pin.cid):
@@ -83,13 +93,15 @@ class Plugins:
         pinned = self._ask("on_lazy_pin_failed", LocalPin, accept, failure=failure)
         if pinned is None:
             raise EncoderPinError("no plugin pins on a local node: is the plugin 'pin' blocked?")
-        return _completed(pinned.result, failure)
+        return plain[pinned.plugin]
 
     def local_fallback(self, fallback: LocalFallback) -> Archived:
         """Archive. Raises EncoderPinError where neither a plugin nor the default did."""
         record = from_fallback(fallback, self._settings.node_name)
+        plain: dict[str, ArchiveReceipt] = {}
 
         def accept(receipt: ArchiveReceipt, plugin: str) -> bool:
+            plain[plugin] = receipt = ArchiveReceipt(path=as_text(receipt.path))
             if plugin == OURS or self._trusted(plugin):
                 return True
             if self._stands(receipt, fallback):
@@ -100,7 +112,7 @@ class Plugins:
         if receipt is None:
             raise EncoderPinError("no plugin archives: is the plugin 'pin' blocked?")
         standing = self._archive.find(*record.key)
-        return Archived(receipt=receipt.result, line=(standing or record).line())
+        return Archived(receipt=plain[receipt.plugin], line=(standing or record).line())
 
     def succeeded(self, success: LazyPinSuccess) -> None:
         """Tell the observers."""
@@ -116,8 +128,17 @@ class Plugins:
         **arguments: object,
     ) -> Answered[T] | None:  # fmt: skip
         limit = self._settings.plugin_timeout
+
+        def careful(answer: T, plugin: str) -> bool:
+            try:
+                return accept is None or accept(answer, plugin)
+            except Exception as error:
+                if plugin == OURS:
+                    raise
+                return self._doubted(plugin, f"its answer to {hook} cannot be checked ({type(error).__name__})")
+
         return ask_plugins(
-            self._manager, hook, expect=expect, limit=limit, report=report, accept=accept, last=OURS, **arguments
+            self._manager, hook, expect=expect, limit=limit, report=report, accept=careful, last=OURS, **arguments
         )
 
     def _trusted(self, plugin: str) -> bool:
@@ -139,10 +160,40 @@ def report(failure: PluginFailure) -> None:
     logger.opt(exception=failure.error).error("{}: the next plugin, or the default, takes its place", failure)
 
 
-def _completed(pin: LocalPin, failure: LazyPinFailure) -> LocalPin:
-    """`pin` with the host's size and type where the node told none."""
-    return replace(
-        pin,
-        size_mb=failure.job.size_mb if pin.size_mb is None else pin.size_mb,
-        type=failure.job.type if pin.type is None else pin.type,
+def _plain_decision(decision: RetryIn | GiveUp) -> RetryIn | GiveUp:
+    """A plain record: one that falls over when the worker looks at it would keep the job in flight."""
+    if isinstance(decision, GiveUp):
+        return GiveUp(why=as_text(decision.why))
+    return RetryIn(seconds=_plain_number(decision.seconds))
+
+
+def _plain_number(seconds: object) -> float:
+    """NaN for what is no number. Raises what a hostile one does."""
+    return float(seconds) if isinstance(seconds, int | float) else math.nan
+
+
+def _plain_pin(pin: LocalPin, failure: LazyPinFailure, plugin: str) -> LocalPin:
+    """`pin` as a plain record without what is odd in it, which would keep its line out of the archive for ever; with
+    the host's size and type where the node told none."""
+    odd: list[str] = []
+
+    def keep(name: str, value: object, why: str) -> None:
+        odd.append(f"{'pinned_at' if name == 'completed_at' else name} {as_text(value, 40)}")
+
+    size, kind = normalise.size_mb(pin.size_mb, keep), normalise.content_type(pin.type, keep)
+    moment = normalise.moment(pin.pinned_at, keep)
+    for field in odd:
+        logger.warning("plugin {}: its local pin of {} has an odd field, left out: {}", plugin, failure.job.cid, field)
+    return LocalPin(
+        cid=pin.cid,
+        node=as_text(pin.node, 500),
+        proof=_known_proof(pin.proof),
+        size_mb=failure.job.size_mb if size is None else size,
+        type=kind or failure.job.type,
+        pinned_at=moment,
+        made=pin.made is True,
     )
+
+
+def _known_proof(proof: object) -> Proof:
+    return proof if isinstance(proof, Proof) else Proof.PINNED

@@ -63,12 +63,12 @@ class PinPlugin:
         """Append to the archive under its lock, durably; a line that stands already is the receipt."""
         return self.service.archive_line(fallback)
 
-    @hookimpl
+    @hookimpl(tryfirst=True)
     def on_encoder_start(self, manager: pluggy.PluginManager) -> None:
-        """Start the worker in this process."""
+        """Start the worker in this process, before anybody who may fail: plain pluggy calls nobody after that."""
         self.service.start(manager)
 
-    @hookimpl
+    @hookimpl(tryfirst=True)
     def on_encoder_stop(self, timeout: float) -> None:
         """Let what is in flight end, for at most `timeout` seconds; the rest goes on at the next start."""
         self.service.stop(timeout)

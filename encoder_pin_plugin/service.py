@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -27,8 +28,6 @@ from encoder_pin_plugin.nodes.local import LocalPinner
 from encoder_pin_plugin.settings import data_dir, load_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pluggy
 
     from encoder_hookspecs.events import CompletedJob, LocalFallback
@@ -55,13 +54,21 @@ class Service:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings. Raises InvalidSettings."""
-        return self._given or load_settings()
+        """The settings, with the data folder that jobs are recorded in already. Raises InvalidSettings."""
+        return self._given or load_settings(folder=self._folder, data_dir=self.data_dir)
 
     @cached_property
     def data_dir(self) -> Path:
         """The data folder; needs no other setting, and never raises for nonsense in one."""
-        return self._given.data_dir if self._given else data_dir()
+        return self._given.data_dir if self._given else data_dir(folder=self._folder)
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where `.env` stands and relative paths begin: one for recording and working, wherever the host goes later."""
+        try:
+            return Path.cwd()
+        except FileNotFoundError:  # it was deleted, and every path may be absolute
+            return Path()
 
     @cached_property
     def spool(self) -> Spool:
@@ -157,7 +164,7 @@ class Service:
         if worker is None or self._worker_pid != os.getpid():
             return
         worker.stop(patience=max(timeout - 0.5, 0.0))
-        if not worker.wait(timeout):
+        if not worker.wait(min(timeout, threading.TIMEOUT_MAX)):
             logger.warning("the worker is still busy after {:.0f} s; the next start goes on with the rest", timeout)
 
     def _renew_after_fork(self) -> None:

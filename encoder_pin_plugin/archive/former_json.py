@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from encoder_pin_plugin import durable
 from encoder_pin_plugin.archive.former import Former, Found, Left, Place, former_of
 from encoder_pin_plugin.archive.reading import Entry, read_entries
-from encoder_pin_plugin.archive.record import SOURCE, InvalidLine, parse_line
+from encoder_pin_plugin.archive.record import SOURCE, parse_line
 from encoder_pin_plugin.archive.salvage import Salvaged, salvage
 from encoder_pin_plugin.durable import storage_errors
+from encoder_pin_plugin.errors import ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,9 +110,11 @@ def _archived(entry: Entry, fields: Mapping[str, object], place: Place) -> Found
         return found
     try:
         record = entry.record or parse_line(entry.raw)  # a torn one is no line yet, and may say all the same
-    except InvalidLine:
+        record = replace(record, hash=found.cid, flags=())
+        record.line()  # where it is too long for one of ours, it is a job: one line holds up no others
+    except ArchiveError:
         return replace(found, says="archived, in an odd line")
-    return replace(found, line=replace(record, hash=found.cid, flags=()), job_id=record.job_id)
+    return replace(found, line=record, job_id=record.job_id)
 
 
 def _salvaged(text: str, place: Place, entry: Entry) -> Iterator[Found]:

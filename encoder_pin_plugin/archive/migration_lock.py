@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from encoder_pin_plugin.archive.record import utc_text
-from encoder_pin_plugin.durable import FILE_MODE, make_folder, read_note, replace_file, storage_errors, unlock
+from encoder_pin_plugin.durable import (
+    FILE_MODE,
+    make_file,
+    make_folder,
+    read_note,
+    replace_file,
+    storage_errors,
+    unlock,
+)
 from encoder_pin_plugin.errors import LockBusy
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterato
     path = data_dir / LOCK_NAME
     with storage_errors("lock", path):
         make_folder(data_dir)
+        make_file(path)  # of the folder's owner, also where root is the first to migrate
         lock = _lock(path)
         try:
             lock.acquire(timeout=-1 if wait else 0)

@@ -16,6 +16,7 @@ from loguru import logger
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import EncoderPinError, NodeError
 from encoder_pin_plugin.lazy.ports import Holds, Released
+from encoder_pin_plugin.nodes.apart import Apart
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits
 from encoder_pin_plugin.nodes.proofs import Rule, Witness
 
@@ -42,10 +43,12 @@ def holder_for(
     if nodes.local is None:
         return None
     witness = None
+    apart = None
     if nodes.supernode is not None:
         rule = Rule(whole=not settings.use_cluster_for_pins)
         witness = Witness(node=nodes.supernode, rule=rule, sync=SharedSync())
-    return Holder(local=nodes.local, exclusion=exclusion, needed=needed, post=post, witness=witness)
+        apart = Apart(nodes.supernode, nodes.local)
+    return Holder(local=nodes.local, exclusion=exclusion, needed=needed, post=post, witness=witness, apart=apart)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,7 @@ class Holder:
         needed: whether another job or line still needs a CID.
         post: where results go.
         witness: the supernode, and what it has to prove before a CID is released; None where there is none.
+        apart: whether the supernode is not this very node: its proof would then be of the pin that is released.
     """
 
     local: PinNode
@@ -65,6 +69,7 @@ class Holder:
     needed: Callable[[LazyPin], bool]
     post: Post
     witness: Witness | None = None
+    apart: Apart | None = None
 
     def hold(self, pins: Sequence[LazyPin]) -> None:
         """Pin what the local node has whole; what it has not is left alone. A node that does not answer is no error
@@ -125,7 +130,9 @@ class Holder:
 
     def _enough(self, cids: Sequence[str], *, again: bool = False) -> set[str]:
         """Those of which the supernode proves enough to delete another copy. Raises NodeError, StorageError."""
-        looks = self.witness.look(cids, again=again) if self.witness else {}
+        if not self.witness or not (self.apart is None or self.apart.sure()):
+            return set()
+        looks = self.witness.look(cids, again=again)
         return {cid for cid, look in looks.items() if look.enough}
 
     def _tried_release(self, pin: LazyPin) -> bool | None:

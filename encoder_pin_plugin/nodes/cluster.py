@@ -17,10 +17,11 @@ from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cluster_push import push_car
 from encoder_pin_plugin.nodes.cluster_status import EVERYWHERE, CidStatus, WantedPin, nodes_behind
-from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole
+from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole, see_that_it_is_behind
 from encoder_pin_plugin.nodes.cluster_wire import ClusterWire
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
 from encoder_pin_plugin.nodes.pin_wait import PinWait
+from encoder_pin_plugin.nodes.sayings import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -170,8 +171,20 @@ class ClusterNode:
         return bool(self._peers)
 
     def holders(self, cid: str) -> list[PinNode]:
-        """The configured Kubo nodes of the peers that say `pinned`, on a fresh question. Raises `NodeError`."""
-        return self._known(self.wire.status(quote(cid, safe="")))
+        """The configured Kubo nodes of the peers that say `pinned`, on a fresh question. Raises `NodeError`, also where
+        none of them is the one that its peer names."""
+        found: list[PinNode] = []
+        failed: NodeError | None = None
+        for peer in self.wire.status(quote(cid, safe="")).holders:
+            if (node := self._peers.of(peer)) is not None:
+                try:
+                    see_that_it_is_behind(node, peer)
+                    found.append(node)
+                except NodeError as error:
+                    failed = error
+        if failed is not None and not found:
+            raise failed
+        return found
 
     def _known(self, status: CidStatus) -> list[PinNode]:
         return [node for node in map(self._peers.of, status.holders) if node is not None]
@@ -203,9 +216,17 @@ class ClusterNode:
         if isinstance(answer, NodeError):
             return Told(answer=Answer.UNKNOWN, detail=str(answer), reason=answer.reason)
         try:
-            return answer.judged(self._copies_of(cid, answer), named=named)
+            told = answer.judged(self._copies_of(cid, answer), named=named)
+            return self._lasting(cid, told) if told.yes and not answer.ours else told
         except NodeError as error:
             return Told(answer=Answer.UNKNOWN, detail=str(error), reason=error.reason)
+
+    def _lasting(self, cid: str, told: Told) -> Told:
+        """A yes about a pin that somebody else asked for, unless it ends by itself: no status tells that."""
+        wanted = self.wire.wanted(quote(cid, safe=""))
+        if wanted is None or not wanted.expire_at:
+            return told
+        return replace(told, answer=Answer.NO, detail=f"pinned, but only until {said(wanted.expire_at, 40)}")
 
     def _copies_of(self, cid: str, status: CidStatus) -> int:
         """As `_copies`, for a CID of which only the status is known; asks for the wanted pin where that decides."""

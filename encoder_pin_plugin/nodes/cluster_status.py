@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from encoder_pin_plugin.nodes.base import Answer, Told
+from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Told
 from encoder_pin_plugin.nodes.sayings import said, word
 
 if TYPE_CHECKING:
@@ -87,12 +87,14 @@ class PeerPin:
 
 @dataclass(frozen=True, kw_only=True)
 class CidStatus:
-    """What all peers say of one CID. `allocations` are the peers chosen for it; none means every peer."""
+    """What all peers say of one CID. `allocations` are the peers chosen for it; none means every peer. `ours` where its
+    metadata says that we asked for it: for ever."""
 
     cid: str
     name: str = ""
     allocations: tuple[str, ...] = ()
     peers: tuple[PeerPin, ...] = ()
+    ours: bool = False
 
     @property
     def chosen(self) -> tuple[PeerPin, ...]:
@@ -167,6 +169,7 @@ def read_status(answer: Mapping[str, Any]) -> CidStatus:
         name=_text(answer.get("name")),
         allocations=_texts(answer.get("allocations")),
         peers=tuple(_peer(str(key), value) for key, value in _mapping(answer.get("peer_map")).items()),
+        ours=_mapping(answer.get("metadata")).get("app") == PIN_NAME,
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, Whole
 from encoder_pin_plugin.nodes.cluster_status import CidStatus
+from encoder_pin_plugin.nodes.kubo import KuboNode
+from encoder_pin_plugin.nodes.kubo_transfer import peer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +37,14 @@ class Peers:
         return next((self._nodes[name] for name in names if name in self._nodes), None)
 
 
+def see_that_it_is_behind(node: PinNode, peer: PeerPin) -> None:
+    """Raise NodeError where `node` is not the Kubo node of `peer`, or does not say so: an address that is given for the
+    wrong one, the encoder's own at worst, would prove blocks that the cluster may have lost."""
+    if peer.kubo and isinstance(node, KuboNode) and (found := peer_id(node)) != peer.kubo:
+        words = f"{node.address} is the Kubo node {found}, and that of peer {peer.name or peer.peer} is {peer.kubo}"
+        raise NodeError(f"{words}: correct peer=NAME@URL in the target", Reason.NOT_ALLOWED)
+
+
 def ask_whole(
     peers: Peers,
     statuses: Mapping[str, CidStatus | NodeError],
@@ -54,20 +65,21 @@ def ask_whole(
 
 
 def _ask_each_node(peers: Peers, statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, list[Whole]]:
-    questions: dict[int, tuple[PinNode, list[str]]] = {}
+    questions: dict[tuple[int, str], tuple[PinNode, PeerPin, list[str]]] = {}
     for cid, status in statuses.items():
-        for node in map(peers.of, status.holders if isinstance(status, CidStatus) else ()):
-            if node is not None:
-                questions.setdefault(id(node), (node, []))[1].append(cid)
+        for peer in status.holders if isinstance(status, CidStatus) else ():
+            if (node := peers.of(peer)) is not None:
+                questions.setdefault((id(node), peer.kubo), (node, peer, []))[2].append(cid)
     answers: dict[str, list[Whole]] = {}
-    for node, cids in questions.values():
-        for cid, whole in _ask(node, cids).items():
+    for node, peer, cids in questions.values():
+        for cid, whole in _ask(node, peer, cids).items():
             answers.setdefault(cid, []).append(whole)
     return answers
 
 
-def _ask(node: PinNode, cids: list[str]) -> Mapping[str, Whole]:
+def _ask(node: PinNode, peer: PeerPin, cids: list[str]) -> Mapping[str, Whole]:
     try:
+        see_that_it_is_behind(node, peer)
         return node.whole(cids)
     except NodeError as error:
         return {cid: Whole(answer=Answer.UNKNOWN, detail=str(error), reason=error.reason) for cid in cids}

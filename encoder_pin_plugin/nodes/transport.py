@@ -100,6 +100,11 @@ class Watch:
             raise BadReply(
                 f"a redirect ({response.status_code}), which is not followed: the address must be the node's own"
             )
+        if "ipfsproxy" in headers.get("Server", ""):
+            raise BadReply(
+                "the answer of an IPFS Cluster's proxy, which says 'pinned' before a byte has moved: give a Kubo node's"
+                " own address, or the Cluster's REST address (port 9094) as a Cluster's"
+            )
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise BadReply("a compressed reply, which was not asked for")
         length = headers.get("Content-Length", "0")

@@ -191,16 +191,15 @@ def _show_lost(lost: list[ArchiveRecord]) -> None:
 
 def _lost(operator: Operator, archive: Archive) -> Iterator[ArchiveRecord]:
     """The lines that the ledger remembers and that stand nowhere. Raises Failure without a ledger."""
-    from encoder_pin_plugin.archive.record import parse_line
     from encoder_pin_plugin.lazy.worker import LEDGER_NAME
     from encoder_pin_plugin.operate.failures import Failure
     from encoder_pin_plugin.operate.ledger_view import view_ledger
-    from encoder_pin_plugin.operate.missing import missing_lines
+    from encoder_pin_plugin.operate.missing import missing_lines, record_of
 
     path = operator.data_dir() / LEDGER_NAME
     with view_ledger(path) as ledger:
         if ledger is None:
             raise Failure(f"there is no ledger {path}, so nothing can be had from it; is this the data folder?")
         for key in missing_lines(ledger, archive):
-            (row,) = ledger.rows("SELECT line FROM job WHERE key = :key", key=key)
-            yield parse_line(row["line"])
+            (row,) = ledger.rows("SELECT * FROM job WHERE key = :key", key=key)
+            yield record_of(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,7 @@ class _Auditing:
         for url, keys in targets.items():
             try:
                 node, blocks = self._open(to or read_target(url))
+                self._see_that_it_is_another(node)
             except InvalidSettings as error:
                 why = f"{count(len(keys), 'CID')}: {error}; or name it with --to"
                 yield _nobody_to_ask("migrated", visible(url), why)
@@ -125,6 +127,16 @@ class _Auditing:
 
         node = target.open(credentials(Wanted(target=target), self._settings))
         return node, rule_for(target.url, pinned_is_enough=self._settings.trusts_record_of(target.url)).whole
+
+    def _see_that_it_is_another(self, node: PinNode) -> None:
+        """Raise InvalidSettings where a target is the encoder's own node: it would answer for what the target lost."""
+        from encoder_pin_plugin.errors import InvalidSettings, NodeError
+        from encoder_pin_plugin.nodes.apart import are_one
+        from encoder_pin_plugin.nodes.kubo import KuboNode
+
+        with suppress(NodeError):  # nothing is deleted on its word
+            if isinstance(node, KuboNode) and are_one(node, self._service.local):
+                raise InvalidSettings(f"{node.address} is the encoder's own node")
 
     def _some(self, keys: Keys) -> Keys:
         if self._sample is None or len(keys) <= self._sample:

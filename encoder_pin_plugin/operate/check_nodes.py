@@ -93,24 +93,35 @@ def _without_doubling(text: str, address: str) -> str:
 
 def _are_two(service: Any) -> Iterator[Finding]:
     """The same node twice would prove nothing: a lazy pin there is a pin here."""
-    supernode, local = ask_beside(lambda: _identity(service.supernode)), ask_beside(lambda: _identity(service.local))
-    try:
-        one, other = supernode(5.0), local(5.0)
-    except (NoAnswer, Exception):  # noqa: BLE001 - whoever does not answer was told of above
+    from encoder_pin_plugin.nodes.apart import are_one
+    from encoder_pin_plugin.nodes.kubo import KuboNode
+
+    supernode, local = service.supernode, service.local
+    if supernode is None:
         return
-    if one and one == other:
-        yield wrong(SUPERNODE, f"it is the local node itself ({one}): what is pinned there is in one place only",
-                    "set THREESPEAK_IPFS_ENDPOINT to another node")  # fmt: skip
+    try:
+        one = ask_beside(lambda: are_one(supernode, local))(SECONDS)
+    except NoAnswer:
+        return
+    except NodeError as error:
+        if error.reason is Reason.NOT_ALLOWED:
+            yield look_at(SUPERNODE, f"whether it is not the local node itself cannot be told: {error}",
+                          "pinning works; allow that call if local copies should ever be released")  # fmt: skip
+        return  # whoever does not answer was told of above
+    if one and isinstance(supernode, KuboNode):
+        yield wrong(SUPERNODE, f"it is the local node itself ({_identity(local)}): what is pinned there is in one"
+                    " place only", "set THREESPEAK_IPFS_ENDPOINT to another node")  # fmt: skip
+    elif one:
+        yield look_at(SUPERNODE, f"the local node ({_identity(local)}) is one of its nodes: what the encoder pins there"
+                      " is the cluster's copy, and is never released", "let the cluster pin on other nodes as well"
+                      " (replication-min)")  # fmt: skip
 
 
 def _identity(node: Any) -> str:
-    """A Kubo node's peer id; its address where it does not tell; empty for what is no Kubo node."""
-    from encoder_pin_plugin.nodes.kubo import KuboNode
+    """A Kubo node's peer id; its address where it does not tell."""
+    from encoder_pin_plugin.nodes.kubo_transfer import peer_id
 
-    if not isinstance(node, KuboNode):
-        return ""
     try:
-        found = node.wire.ask("id", lambda kubo: kubo.id(), seconds=5.0)
-        return str(found["ID"])
-    except (NodeError, LookupError, TypeError):
-        return f"{node.where.unix_path}{node.where.url}{node.where.prefix}"
+        return peer_id(node)
+    except NodeError:
+        return str(node.address)

@@ -6,6 +6,7 @@ import resource
 import sqlite3
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.errors import EncoderPinError, LockBusy
@@ -145,14 +146,40 @@ def _worker(data_dir: Path) -> Iterator[Finding]:
 
 
 def _set_aside(data_dir: Path) -> Iterator[Finding]:
-    """What was found damaged and kept: nothing waits for it, but a disk that damages files will do it again."""
+    """What was found damaged and kept: a disk that damages files will do it again."""
     ledgers = [path for path in data_dir.glob("lazy-pins.db.damaged-*") if not path.name.endswith("-journal")]
     pieces = list(data_dir.glob("quarantine/*"))
+    if left := _stranded(data_dir, pieces):
+        stand, such = ("CID stands", "") if len(left) == 1 else ("CIDs stand", "such as ")
+        yield wrong(
+            ARCHIVE,
+            f"{len(left):,} {stand} in {data_dir / 'quarantine'}, and in no line or job: nothing migrates"
+            f" {such}{left[0]}",
+            "encoder-pin archive repair --from-ledger writes again what the ledger knows; submit the others"
+            " (encoder-pin submit), and delete nothing there before",
+        )
     for topic, kept, what in ((LEDGER, ledgers, "damaged ledger"), (ARCHIVE, pieces, "piece that is no line")):
         if kept:
             many = {"piece that is no line": "pieces that are no lines"}.get(what)
+            then = (
+                "delete what was set aside" if topic == LEDGER or left == [] else "see to what else is wrong here first"
+            )
             yield look_at(
                 topic,
                 f"{count(len(kept), what, many)} set aside, the newest {max(kept)}",
-                "look at the kernel's log for a failing disk; once you know why, delete what was set aside",
+                f"look at the kernel's log for a failing disk; once you know why, {then}",
             )
+
+
+def _stranded(data_dir: Path, pieces: list[Path]) -> list[str] | None:
+    """The CIDs in `pieces` that no line names, and no job that is not archived; None where that cannot be told."""
+    from encoder_pin_plugin.archive.jsonl import Archive
+    from encoder_pin_plugin.archive.stranded import stranded
+    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+
+    archive = Archive(data_dir)
+    known = "SELECT 1 FROM job WHERE cid = :cid AND (closed_at IS NULL OR state <> 'archived') LIMIT 1"
+    with suppress(EncoderPinError), view_ledger(data_dir / LEDGER_NAME) as ledger:
+        cids = dict.fromkeys(cid for cid, _ in stranded(pieces, (archive.path, archive.migrated_path)))
+        return [cid for cid in cids if ledger is None or not ledger.rows(known, cid=cid)]
+    return None

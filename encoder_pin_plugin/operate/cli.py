@@ -63,9 +63,18 @@ class Commands(click.Group):
             raise failure from error
 
 
+class Folder(click.Path):
+    """A path to a folder. One without a name is refused: it would be the working folder, and nobody means that."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail("it is empty: name the data folder, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--data-dir", type=click.Path(readable=False, path_type=Path), metavar="DIR",
+    "--data-dir", type=Folder(readable=False, path_type=Path), metavar="DIR",
     help="The data folder; default: the setting DATA_DIR, else ./data.",
 )  # fmt: skip
 @click.option("-v", "--verbose", count=True, help="Show what is done on stderr; twice for every detail.")

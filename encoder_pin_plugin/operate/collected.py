@@ -17,8 +17,10 @@ from encoder_pin_plugin.operate.migrating import chosen, cleaner_of, note_rest, 
 from encoder_pin_plugin.operate.output import count, one_line, say, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from encoder_pin_plugin.archive.jsonl import Archive
     from encoder_pin_plugin.archive.migration_report import MigrationReport, ReportLine
     from encoder_pin_plugin.archive.record import ArchiveRecord
     from encoder_pin_plugin.archive.tally import Tally
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.nodes.proofs import Look
     from encoder_pin_plugin.nodes.targets import NamedTarget
     from encoder_pin_plugin.operate.context import Operator
+    from encoder_pin_plugin.service import Service
 
 
 def migrate_collected(operator: Operator, wanted: Wanted) -> int:
@@ -88,8 +91,6 @@ def _read(wanted: Wanted) -> tuple[Waiting, Wanted]:
 def clean_report(operator: Operator, path: Path, report: MigrationReport, wanted: Wanted) -> int:
     """Ask the target itself about what the report in `path` says is there, then unpin and move the lines; the exit
     code."""
-    from encoder_pin_plugin.archive.carrying import Refusing
-    from encoder_pin_plugin.archive.meeting import refuse_itself
     from encoder_pin_plugin.archive.migration_lock import migration_lock
 
     operator.open_data_dir()
@@ -100,18 +101,39 @@ def clean_report(operator: Operator, path: Path, report: MigrationReport, wanted
         if archive.path.exists():
             archive.settle()
         waiting = read_waiting(archive)
-        items = _reported(waiting, report)
-        if not items:
+        items, gone = _reported(waiting, report), _moved_away(archive, report, settings.data_dir)
+        code = 1 if gone else 0
+        if gone:
+            _say_moved_away(archive, gone)
+        elif not items:
             say(f"no line of {path} waits in {archive.path}: it was cleaned before, or belongs to another encoder")
-            return 0
-        target = open_target(wanted, settings)
-        refuse_itself(target, ours.service.local)
-        witness = witness_of(target, ours.service.local, wanted, settings)
-        cleaner = cleaner_of(ours.service, settings, wanted.to, witness)
-        cleaner.expect(items, waiting.lines)
-        with observers(manager, wanted.to) as told:
-            tally = run(Refusing(target), witness, cleaner, items, wanted=wanted, told=told)
-        return show(tally, wanted)
+        if items:
+            with observers(manager, wanted.to) as told:
+                code = max(code, show(_finish(ours.service, items, waiting.lines, wanted, told), wanted))
+        return code
+
+
+def _finish(
+    service: Service, items: list[Item], lines: int, wanted: Wanted, told: Callable[[Item, Look], None]
+) -> Tally:
+    from encoder_pin_plugin.archive.carrying import Refusing
+    from encoder_pin_plugin.archive.meeting import refuse_itself
+
+    target = open_target(wanted, service.settings)
+    refuse_itself(target, service.local)
+    witness = witness_of(target, service.local, wanted, service.settings)
+    cleaner = cleaner_of(service, service.settings, wanted.to, witness)
+    cleaner.expect(items, lines)
+    return run(Refusing(target), witness, cleaner, items, wanted=wanted, told=told)
+
+
+def _say_moved_away(archive: Archive, gone: int) -> None:
+    was, stands = ("was", "stands") if gone == 1 else ("were", "stand")
+    warn(
+        f"{count(gone, 'line')} of it {was} written here, and {stands} in no file any more, so that nothing of it is"
+        f" cleaned: was {archive.path} moved away? Put it back, or run encoder-pin archive repair --from-ledger; then"
+        " run this again"
+    )
 
 
 def target_of(report: MigrationReport, path: Path) -> NamedTarget:
@@ -136,6 +158,20 @@ def _reported(waiting: Waiting, report: MigrationReport) -> list[Item]:
 
     cids = {canonical(hash_) for hash_ in report.migrated if is_cid(hash_)}
     return [item for item in waiting.items.values() if item.cid in cids]
+
+
+def _moved_away(archive: Archive, report: MigrationReport, data_dir: Path) -> int:
+    """How many lines of the report the ledger remembers to have been written here that stand in no file. Raises
+    LedgerError, StorageError, ArchiveError."""
+    from encoder_pin_plugin.lazy.worker import LEDGER_NAME
+    from encoder_pin_plugin.operate.ledger_view import view_ledger
+    from encoder_pin_plugin.operate.missing import missing_lines, record_of
+
+    migrated = report.migrated
+    with view_ledger(data_dir / LEDGER_NAME) as ledger:
+        keys = missing_lines(ledger, archive) if ledger is not None else []
+        rows = (row for key in keys if ledger for row in ledger.rows("SELECT * FROM job WHERE key = :key", key=key))
+        return sum(record_of(row).hash in migrated for row in rows)
 
 
 def _write_reports(wanted: Wanted, tally: Tally, moments: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from encoder_pin_plugin.operate.context import Operator, json_option, pass_opera
 from encoder_pin_plugin.operate.output import busy, columns, count, one_line, say, say_json, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from encoder_pin_plugin.archive.importers import FormerFile
     from encoder_pin_plugin.archive.jsonl import Archive
@@ -48,6 +49,9 @@ def import_(operator: Operator, /, folder: Path, apply: bool, as_json: bool) -> 
 
     files, data_dir = former_files(folder), operator.open_data_dir()
     archive = Archive(data_dir)
+    left = list(_open_jobs_of_ours(folder, data_dir))
+    for text in left:
+        warn(text)
     if not files:
         raise _nothing(folder)
     if running := running_encoder(folder):
@@ -62,8 +66,23 @@ def import_(operator: Operator, /, folder: Path, apply: bool, as_json: bool) -> 
         say_json(_document(files, planned, applied=apply))
     else:
         _show(files, planned, applied=apply)
-    if any(one.fault for one in planned):
+    if left or any(one.fault for one in planned):
         raise click.exceptions.Exit(1)
+
+
+def _open_jobs_of_ours(folder: Path, data_dir: Path) -> Iterator[str]:
+    """What to say where `folder` holds another data folder of ours, whose open jobs no file of a former encoder names:
+    who takes an import for a move would leave them behind. Raises StorageError."""
+    from encoder_pin_plugin.lazy.spool import Spool
+
+    for path in (folder / "data", folder):
+        spool = Spool(path)
+        jobs = len(spool.arrivals(1_000_000)) + len(spool.opened_names())
+        if jobs and path.resolve() != data_dir.resolve():
+            yield (
+                f"{path} is a data folder of encoder-pin itself, and has {count(jobs, 'open job')}, which an import"
+                f" does not take over: encoder-pin --data-dir {shlex.quote(str(path.absolute()))} work goes on with it"
+            )
 
 
 def _nothing(folder: Path) -> click.ClickException:

@@ -89,11 +89,14 @@ def witness_of(target: Target, local: KuboNode | None, wanted: Wanted, settings:
     """The target, to be asked for proof. Raises InvalidSettings where it cannot give the proof that is wanted."""
     from encoder_pin_plugin.durable import SharedSync
     from encoder_pin_plugin.nodes.base import limits_of
+    from encoder_pin_plugin.nodes.own_gateway import refuse_own_gateway
     from encoder_pin_plugin.nodes.proofs import Witness, rule_for
     from encoder_pin_plugin.nodes.retrieving import reader_of
 
     retrieve: Callable[[str], object] | None = None
     if wanted.proof == "retrieved":
+        if wanted.gateway and local is not None:
+            refuse_own_gateway(wanted.gateway, local)
         retrieve = reader_of(target, gateway=wanted.gateway, limits=limits_of(settings))
     elif wanted.gateway:
         raise InvalidSettings("--gateway is read from for --proof retrieved alone: add that, or leave --gateway out")
@@ -110,8 +113,8 @@ def jobs_that_need(data_dir: Path) -> Callable[[Collection[str]], set[str]]:
 
     spool = Spool(data_dir)
 
-    def arrived() -> Iterator[str]:
-        for path in spool.arrivals(100_000) if spool.new.is_dir() else ():
+    def in_files(paths: list[Path]) -> Iterator[str]:
+        for path in paths:
             try:
                 yield spool.read(path).job.cid
             except (InvalidJobFile, FileNotFoundError):  # no job, or indexed meanwhile
@@ -119,9 +122,11 @@ def jobs_that_need(data_dir: Path) -> Callable[[Collection[str]], set[str]]:
 
     def ask(cids: Collection[str]) -> set[str]:
         names = {f"cid{number}": cid for number, cid in enumerate(cids)}
-        needed = set(arrived()) & set(cids)
+        needed = set(in_files(spool.arrivals(100_000))) & set(cids)
         with view_ledger(data_dir / LEDGER_NAME) as ledger:
-            if ledger is not None and names:
+            if ledger is None:  # until a worker has made it anew, the files have them all
+                needed |= set(in_files(spool.opened())) & set(cids)
+            elif names:
                 marks = ",".join(f":{name}" for name in names)
                 sql = f"SELECT DISTINCT cid FROM job WHERE closed_at IS NULL AND cid IN ({marks})"  # noqa: S608
                 needed |= {str(row["cid"]) for row in ledger.rows(sql, **names)}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from encoder_pin_plugin.archive.migrate import Carries
     from encoder_pin_plugin.archive.tally import Tally
     from encoder_pin_plugin.archive.waiting import Item, Waiting
+    from encoder_pin_plugin.nodes.base import PinNode
     from encoder_pin_plugin.nodes.proofs import Witness
     from encoder_pin_plugin.operate.context import Operator
     from encoder_pin_plugin.service import Service
@@ -70,7 +71,8 @@ def _parts(
 
 
 def cleaner_of(service: Service, settings: Settings, to: str, witness: Witness) -> Cleaner:
-    """What deletes here. Raises Failure where the local node does not answer: nothing could be unpinned."""
+    """What deletes here. Raises Failure where the local node does not answer: nothing could be unpinned; and where it
+    may be the target's own, which then proves nothing but the pins that would go."""
     from encoder_pin_plugin.archive.cleaning import Cleaner, Policy
     from encoder_pin_plugin.archive.sightings import Sightings
     from encoder_pin_plugin.errors import NodeError
@@ -83,6 +85,7 @@ def cleaner_of(service: Service, settings: Settings, to: str, witness: Witness) 
             f"the encoder's own node does not answer, so nothing can be unpinned: {error}\nStart it, or leave --clean"
             " out to pin and prove only"
         ) from error
+    _see_that_they_are_two(witness.node, service.local, to)
     policy = Policy(
         target=to,
         open_jobs=jobs_that_need(settings.data_dir),
@@ -90,6 +93,24 @@ def cleaner_of(service: Service, settings: Settings, to: str, witness: Witness) 
         sightings=Sightings(settings.data_dir, to) if witness.rule.apart else None,
     )
     return Cleaner(service.archive, service.local, witness, Exclusion(settings.data_dir), policy=policy)
+
+
+def _see_that_they_are_two(target: PinNode, local: PinNode, to: str) -> None:
+    from encoder_pin_plugin.errors import InvalidSettings, NodeError
+    from encoder_pin_plugin.nodes.apart import are_one
+
+    try:
+        one = are_one(target, local)
+    except NodeError as error:
+        raise Failure(
+            f"whether the target is not the encoder's own node cannot be told now, so nothing is unpinned: {error}\nRun"
+            " this again when both say who they are, or leave --clean out to pin and prove only"
+        ) from error
+    if one:
+        raise InvalidSettings(
+            f"the target {to} is the encoder's own node ({local.address}), or a cluster that names it among its nodes:"
+            " what it proves are the pins that would go; migrate to another one"
+        )
 
 
 def read_waiting(archive: Archive) -> Waiting:

@@ -6,11 +6,16 @@ Somebody moved the file: that is also the normal way to collect it, so this is t
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from encoder_pin_plugin.archive.files import reading
 from encoder_pin_plugin.archive.index import PLAIN_PREFIX, prefix_of
 from encoder_pin_plugin.archive.reading import entries_in, read_blocks
+from encoder_pin_plugin.archive.record import ArchiveRecord, parse_line, utc_text
+from encoder_pin_plugin.errors import ArchiveError
+from encoder_pin_plugin.lazy.pins import to_moment
+from encoder_pin_plugin.lazy.statements import lazy_pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 
     from encoder_pin_plugin.archive.jsonl import Archive
     from encoder_pin_plugin.archive.reading import Block
-    from encoder_pin_plugin.operate.ledger_view import LedgerView
+    from encoder_pin_plugin.operate.ledger_view import LedgerView, Row
 
 _KNOWN = "SELECT key, cid, job_id FROM job WHERE state = 'archived' AND line IS NOT NULL"
 
@@ -33,6 +38,27 @@ def missing_lines(ledger: LedgerView, archive: Archive) -> list[str]:
             for prefix in _prefixes(path):
                 missing.pop(prefix, None)
     return list(missing.values())
+
+
+def record_of(row: Row) -> ArchiveRecord:
+    """The line that the ledger remembers of an archived job; where that is damaged, it is made anew from what the
+    ledger knows of the job: one that cannot be read keeps no other from being written again. Raises sqlite3.Error
+    where the row itself is not what was written."""
+    pin = lazy_pin(row)
+    key = (pin.job.cid, pin.job.job_id)
+    with suppress(ArchiveError):
+        record = parse_line(row["line"])
+        if record.key == key:
+            return record
+    return ArchiveRecord(
+        hash=pin.job.cid,
+        job_id=pin.job.job_id,
+        size_mb=pin.job.size_mb,
+        type=pin.job.type,
+        failed_lazy_attempts=pin.attempts,
+        local_pin_timestamp=utc_text(to_moment(pin.closed_at or pin.waiting_since)),
+        node_id=pin.job.node_id or "unknown",
+    )
 
 
 def _prefixes(path: Path) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from encoder_pin_plugin.errors import EncoderPinError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from encoder_pin_plugin.nodes.base import PinNode
+    from encoder_pin_plugin.service import Service
     from encoder_pin_plugin.settings import Settings
 
 T = TypeVar("T")
@@ -38,10 +40,12 @@ class Reached:
 
 @dataclass(frozen=True, kw_only=True)
 class NodesReached:
-    """The two nodes of an encoder; None where no supernode is configured."""
+    """The two nodes of an encoder; None where no supernode is configured. `are_one` where two addresses lead to one
+    Kubo node; None where that cannot be told."""
 
     supernode: Reached | None
     local: Reached
+    are_one: bool | None = None
 
 
 def reach_nodes(settings: Settings) -> NodesReached:
@@ -55,7 +59,20 @@ def reach_nodes(settings: Settings) -> NodesReached:
         address = cluster or settings.threespeak_ipfs_endpoint or ""
         supernode = _begin(address, lambda: service.supernode)
     local = _begin(settings.ipfs_api_addr, lambda: service.local)
-    return NodesReached(supernode=supernode(SECONDS) if supernode else None, local=local(SECONDS))
+    one = ask_beside(lambda: _are_one(service))
+    reached = NodesReached(supernode=supernode(SECONDS) if supernode else None, local=local(SECONDS))
+    if reached.supernode is None or not (reached.supernode.reachable and reached.local.reachable):
+        return reached
+    with suppress(Exception):  # it is not told: the doctor says more
+        reached = replace(reached, are_one=one(SECONDS))
+    return reached
+
+
+def _are_one(service: Service) -> bool | None:
+    from encoder_pin_plugin.nodes.apart import are_one
+    from encoder_pin_plugin.nodes.kubo import KuboNode
+
+    return are_one(service.supernode, service.local) if isinstance(service.supernode, KuboNode) else None
 
 
 class NoAnswer(Exception):

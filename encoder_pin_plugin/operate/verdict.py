@@ -54,6 +54,11 @@ def _nodes(report: Report) -> Iterator[str]:
     elif not nodes.supernode.reachable:
         then = "jobs fall back by themselves" if report.local_fallback else "jobs wait, the local fallback is disabled"
         yield f"the supernode does not answer, {then}; tell who runs it: {one_line(nodes.supernode.detail, 300)}"
+    if nodes.are_one:
+        yield (
+            "the supernode is the local node itself: what is pinned there is in one place only, and counts as done; set"
+            " THREESPEAK_IPFS_ENDPOINT to another node"
+        )
     if not nodes.local.reachable:
         yield (
             "the local node does not answer: without it nothing can be held or fall back; start it, or correct"

@@ -88,6 +88,7 @@ class CompletedJob:
 
     def __post_init__(self) -> None:
         _check_cid(self.cid)
+        _set(self, "cid", str.__str__(self.cid))  # a subclass of str may show itself as something else
         flags, raw = list(self.flags), dict(self.raw)
 
         def keep(name: str, value: object, why: str) -> None:

@@ -27,13 +27,15 @@ _BAD_CID = {"code": 400, "message": "error decoding Cid: invalid cid: selected e
 
 
 class FakeClusterPeer(FakeService):
-    """A peer of a cluster of `peers`. `pinset` holds the wanted pins, `recovered` what was to be recovered."""
+    """A peer of a cluster of `peers`. `pinset` holds the wanted pins, `recovered` what was to be recovered, `kubos` the
+    peer ids of their Kubo nodes where these are not made up."""
 
     def __init__(self, peers: Sequence[str] = ("peer-1",), *, token: str = "") -> None:
         super().__init__(token=token)
         self.peers = list(peers)
         self.pinset: dict[str, dict[str, Any]] = {}
         self.recovered: list[str] = []
+        self.kubos: dict[str, str] = {}
         self._becomes: list[str] = ["pinned"]
         self._left: dict[str, list[str]] = {}
         self._said: dict[str, Mapping[str, Any]] = {}
@@ -53,6 +55,7 @@ class FakeClusterPeer(FakeService):
         cid = cid.removesuffix("/recover")
         known = {
             "GET /version": lambda: send_json(talk, {"version": "1.1.6"}),
+            "GET /peers": lambda: self._peers(talk),
             "GET /pins": lambda: self._list(talk, request.query.get("cids", "").split(",")),
             "POST /add": lambda: self._add(talk, request),
         }
@@ -136,6 +139,13 @@ class FakeClusterPeer(FakeService):
             "peer_map": self._peer_map(cid, wanted),
         }
 
+    def _peers(self, talk: Talk) -> None:
+        talk.start_stream()
+        for name in self.peers:
+            kubo = {"id": self.kubos.get(name, f"kubo-of-{name}"), "addresses": [], "error": ""}
+            talk.item({"id": f"id-of-{name}", "peername": name, "ipfs": kubo, "error": ""})
+        talk.end()
+
     def _peer_map(self, cid: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
         if cid in self._said:
             said = self._said[cid]
@@ -153,7 +163,7 @@ class FakeClusterPeer(FakeService):
         status, _, error = status.partition(": ")
         return {
             "peername": name,
-            "ipfs_peer_id": f"kubo-of-{name}",
+            "ipfs_peer_id": self.kubos.get(name, f"kubo-of-{name}"),
             "status": status,
             "timestamp": "2026-11-24T11:18:12.247044962Z",
             "error": error,

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from encoder_pin_plugin.errors import InvalidJobFile, NotRecorded
 from encoder_pin_plugin.lazy.intake import Intake
 from encoder_pin_plugin.lazy.jobfile import MAX_BYTES, job_key, new_submission, read_submission
 from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.nodes.cid import canonical
 from tests.cids import cid_of
 from tests.conftest import until
 
@@ -44,6 +46,27 @@ def test_any_job_id_is_recorded_and_read_again(tmp_path: Path, job_id: str) -> N
     assert path.name.replace(".", "").isalnum()
     again = spool.read(path).job
     assert (again.cid, again.job_id, again.flags) == (job.cid, job.job_id, job.flags)
+
+
+class _Shown(str):
+    """A host's own kind of text, which shows itself as something else."""
+
+    def __str__(self) -> str:
+        return f"ipfs://{str.__str__(self)}"
+
+
+class _Videos(str, Enum):  # noqa: UP042 - StrEnum shows itself as what it is
+    FIRST = CID
+
+
+@pytest.mark.parametrize(
+    "cid", [_Shown(CID), _Videos.FIRST, _Shown("zb2rhe5P4gXftAwvA4eXQ5HJwsER2owDyS9sKaQRRVQPn93bA")]
+)
+def test_a_cid_that_is_more_than_a_text_is_recorded_and_read_again(tmp_path: Path, cid: str) -> None:
+    spool = Spool(tmp_path)
+    submission = spool.record(CompletedJob(cid=cid, job_id=_Shown("job")))
+    again = spool.read(spool.arrivals(1)[0])
+    assert (again.key, again.job.cid, again.job.job_id) == (submission.key, canonical(str.__str__(cid)), "job")
 
 
 @pytest.mark.parametrize("size", [-1, float("nan"), float("inf"), 1e300, "12", 10**400, True, None], ids=repr)

@@ -9,12 +9,15 @@ import threading
 import time
 from pathlib import Path
 
+import pluggy
 import pytest
 
+from encoder_hookspecs import hookimpl
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import NotRecorded, StorageError
 from encoder_pin_plugin.lazy.spool import Spool
+from encoder_pin_plugin.service import Service
 from tests.cids import cid_of
 
 JOB = CompletedJob(cid=cid_of("a"), job_id="a")
@@ -54,6 +57,38 @@ def test_many_threads_record_while_the_host_starts_and_stops(bench) -> None:
     assert failed == []
 
 
+class _Failing:
+    """A site's plugin that cannot start, and not stop either."""
+
+    @hookimpl
+    def on_encoder_start(self) -> None:
+        raise OSError("no dashboard")
+
+    @hookimpl
+    def on_encoder_stop(self) -> None:
+        raise OSError("no dashboard")
+
+
+def test_a_plugin_that_fails_under_plain_pluggy_keeps_no_worker_from_starting_or_ending(bench) -> None:
+    bench.manager.register(_Failing(), "site")
+    with pytest.raises(OSError, match="no dashboard"):
+        bench.manager.hook.on_encoder_start(manager=bench.manager)
+    worker = bench.plugin.service._worker
+    assert worker is not None
+    assert worker.runs
+    with pytest.raises(OSError, match="no dashboard"):
+        bench.manager.hook.on_encoder_stop(timeout=20.0)
+    assert worker.wait(0)
+
+
+def test_a_host_may_wait_for_the_worker_for_ever(bench) -> None:
+    bench.plugin.service.start(bench.manager)
+    worker = bench.plugin.service._worker
+    bench.manager.hook.on_encoder_stop(timeout=float("inf"))
+    assert worker is not None
+    assert worker.wait(0)
+
+
 def test_a_worker_that_has_ended_is_no_worker(bench, monkeypatch) -> None:
     service, said = bench.plugin.service, []
     monkeypatch.setattr(service, "_warn_if_nobody_works", lambda: said.append(1))
@@ -81,6 +116,43 @@ def test_a_deleted_current_folder_is_said_to_the_host(tmp_path: Path) -> None:
     folder.mkdir()
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("told"), done.stderr
+
+
+@pytest.mark.parametrize("first", ["records", "starts"])
+def test_a_host_that_changes_its_folder_records_where_its_worker_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, node in ((here, "a"), (there, "b")):
+        folder.mkdir()
+        (folder / ".env").write_text(f"NODE_NAME={node}\nIPFS_API_ADDR=http://127.0.0.1:1\nDATA_DIR={node}\n")
+    for name in ("DATA_DIR", "NODE_NAME", "IPFS_API_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(here)
+    service = Service()
+    if first == "records":
+        service.record(JOB)
+    else:
+        assert service.settings.node_name == "a"
+    monkeypatch.chdir(there)
+    service.record(JOB)
+    worker = service.worker(pluggy.PluginManager("encoder"))
+    assert (service.data_dir, worker._settings.data_dir) == (here / "a", here / "a")
+    assert (service.archive.path.parent, service.settings.node_name) == (here / "a", "a")
+    assert list(there.iterdir()) == [there / ".env"]
+
+
+def test_a_host_without_a_working_folder_records_where_an_absolute_path_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    service = Service()
+    service.record(JOB)
+    assert service.settings.data_dir == tmp_path / "data"
 
 
 def test_a_forked_child_records_and_works_with_nodes_of_its_own(bench) -> None:

@@ -7,10 +7,13 @@ import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
-from encoder_pin_plugin.nodes.base import Answer, DagSize, Limits, PinNode, Whole
+from encoder_pin_plugin.nodes.base import Answer, DagSize, Limits, PinNode, Told, Whole
 from encoder_pin_plugin.nodes.cluster import ClusterNode
+from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.settings import Credentials, Secret
 from tests.fakes.cluster_peer import FakeClusterPeer
+from tests.fakes.kubo_honest import Content
+from tests.fakes.kubo_node import FakeKubo
 from tests.fakes.service import send_json
 from tests.nodes.conftest import failure
 
@@ -73,6 +76,24 @@ class TestPinning:
         node.pin(CID, limits=QUICK)
         assert peer.pinset[CID]["expire_at"] == "0001-01-01T00:00:00Z"
         assert peer.pinset[CID]["name"] == "theirs"
+
+    def test_a_pin_of_others_that_is_to_expire_is_none_until_it_is_made_to_stay(
+        self, peer: FakeClusterPeer, node: ClusterNode
+    ) -> None:
+        node.submit(CID, name="theirs")
+        del peer.pinset[CID]["metadata"]["app"]
+        assert node.pinned([CID])[CID].yes
+        peer.pinset[CID]["expire_at"] = "2027-01-01T00:00:00Z"
+        told = node.pinned([CID])[CID]
+        assert (told.answer, told.detail) == (Answer.NO, "pinned, but only until 2027-01-01T00:00:00Z")
+        node.pin(CID, name="ours", limits=QUICK)
+        assert node.pinned([CID], names=True)[CID] == Told(answer=Answer.YES, name="theirs")
+
+    def test_about_pins_of_our_own_no_more_is_asked(self, peer: FakeClusterPeer, node: ClusterNode) -> None:
+        node.submit(CID)
+        asked = len(peer.asked("GET /allocations/"))
+        assert node.pinned([CID])[CID].yes
+        assert len(peer.asked("GET /allocations/")) == asked
 
     def test_has_an_error_recovered_once_and_waits_on(self, peer: FakeClusterPeer, node: ClusterNode) -> None:
         peer.becomes("pin_error: context canceled", "pin_error: context canceled", "pinning", "pinned")
@@ -332,3 +353,13 @@ class TestWhole:
             node.submit(cid)
         assert all(whole.yes for whole in node.whole([CID, OTHER]).values())
         assert kubo.asked == 1
+
+    def test_the_kubo_node_of_another_peer_proves_nothing(self, peer: FakeClusterPeer) -> None:
+        with FakeKubo() as one, FakeKubo() as other:
+            one.content[CID] = other.content[CID] = Content()
+            peer.kubos |= {"peer-1": f"12D3KooWFake{one.port}", "peer-2": f"12D3KooWFake{other.port}"}
+            for second, answer in ((one, Answer.UNKNOWN), (other, Answer.YES)):
+                node = self.cluster(peer.url, peer_1=KuboNode(one.url), peer_2=KuboNode(second.url))
+                node.submit(CID)
+                whole = node.whole([CID])[CID]
+                assert (whole.answer, f"{one.url} is the Kubo node" in whole.detail) == (answer, second is one)

@@ -143,13 +143,16 @@ def test_where_there_is_nothing_to_read_from_the_words_say_what_to_add() -> None
 
 
 class Exporting(FakeService):
-    """A peer's Kubo node, of which only `dag/export` is asked."""
+    """A peer's Kubo node, which is asked who it is, and for a CAR."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, peer: str = "peer-1") -> None:
         super().__init__()
-        self.body = body
+        self.body, self.peer = body, peer
 
     def answer(self, talk: Talk, request: Request) -> None:
+        if request.path == "/api/v0/id":
+            talk.json({"ID": f"kubo-of-{self.peer}"})
+            return
         assert request.path == "/api/v0/dag/export"
         talk.send(200, self.body, "application/vnd.ipld.car")
 
@@ -163,7 +166,7 @@ ALTERED = car(ROOT[0], [ROOT, (ONE[0], b"altered"), TWO])
     ids=["the first has it", "the second has it", "both lie"],
 )
 def test_one_peer_of_a_cluster_has_to_give_it(first: bytes, second: bytes, blocks: int) -> None:
-    with FakeClusterPeer(["peer-1", "peer-2"]) as peer, Exporting(first) as one, Exporting(second) as two:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer, Exporting(first) as one, Exporting(second, "peer-2") as two:
         peer.say(CID, {"peer-1": "pinned", "peer-2": "pinned"})
         cluster = ClusterNode(peer.url, peers={"peer-1": KuboNode(one.url), "peer-2": KuboNode(two.url)})
         if blocks:
@@ -172,6 +175,15 @@ def test_one_peer_of_a_cluster_has_to_give_it(first: bytes, second: bytes, block
         with pytest.raises(NodeError) as caught:
             from_a_peer(cluster, CID, limits=QUICK)
         assert caught.value.reason is Reason.UNPROVED
+
+
+def test_a_node_that_is_not_the_peer_s_is_not_read_from() -> None:
+    with FakeClusterPeer(["peer-1"]) as peer, Exporting(GOOD, "peer-2") as one:
+        peer.say(CID, {"peer-1": "pinned"})
+        cluster = ClusterNode(peer.url, peers={"peer-1": KuboNode(one.url)})
+        with pytest.raises(NodeError, match="is the Kubo node kubo-of-peer-2, and that of peer peer-1 is"):
+            from_a_peer(cluster, CID, limits=QUICK)
+        assert len(one.calls) == 1
 
 
 def test_a_peer_that_does_not_say_pinned_is_not_read_from() -> None:

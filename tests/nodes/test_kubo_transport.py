@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import pytest
 
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
-from encoder_pin_plugin.nodes.base import Limits
+from encoder_pin_plugin.nodes.base import Answer, Limits
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.settings import Credentials, Secret
 from tests.fakes.kubo_honest import Content
@@ -264,3 +265,17 @@ def _socket(fd: Path) -> re.Match[str] | None:
         return re.fullmatch(r"socket:\[(\d+)\]", str(fd.readlink()))
     except OSError:
         return None
+
+
+def test_the_proxy_of_a_cluster_is_no_kubo_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the real one does: its own answers carry its name, what it passes on carries Kubo's."""
+    with FakeKubo() as proxy:
+        node = KuboNode(proxy.url)
+        proxy.content[V0] = Content()
+        assert not node.pinned([V0])[V0].yes
+        monkeypatch.setattr(BaseHTTPRequestHandler, "version_string", lambda _: "ipfs-cluster/ipfsproxy/1.1.6")
+        with pytest.raises(NodeError, match="IPFS Cluster's proxy") as caught:
+            node.pin(V0, limits=Limits(stall=5, total=10))
+        assert caught.value.reason is Reason.BAD_REPLY
+        assert node.pinned([V0])[V0].answer is Answer.UNKNOWN
+        node.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.lazy.pins import State
+from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from tests.operate.conftest import CIDS, Desk
 
 
@@ -234,6 +237,26 @@ def test_lines_come_back_from_the_ledger_only_on_request(desk: Desk) -> None:
     assert "wrote 1 line again" in desk.run("archive", "repair", "--from-ledger").stdout
     assert (desk.data / "local-fallback-pins.jsonl").read_bytes() == line
     assert "wrote 0 lines again" in desk.run("archive", "repair", "--from-ledger").stdout
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"{}", b"\xff\n", _record(0).line()[:-9], _record(1).line()], ids=lambda line: repr(line)[:20]
+)
+def test_a_line_that_is_damaged_in_the_ledger_is_made_anew_from_its_job(desk: Desk, damaged: bytes) -> None:
+    for number in (0, 2):
+        desk.submit(f"job-{number}", CIDS[number], "--size-mb", "1.5", "--type", "directory", "--node-id", "enc-1")
+        desk.finish(State.ARCHIVED, line=_record(number).line())
+    with closing(sqlite3.connect(desk.data / LEDGER_NAME)) as ledger:
+        ledger.execute("UPDATE job SET line=? WHERE job_id='job-0'", (damaged,))
+        ledger.commit()
+    shown = desk.run("archive", "repair", "--from-ledger", "--dry-run")
+    assert "would write 2 lines again" in shown.stdout, shown.output
+    assert "wrote 2 lines again" in desk.run("archive", "repair", "--from-ledger").stdout
+    records = {entry.record.job_id: entry.record for entry in Archive(desk.data).entries() if entry.record}
+    made = records["job-0"]
+    assert (made.hash, made.size_mb, made.type, made.node_id) == (CIDS[0], 1.5, "directory", "enc-1")
+    assert (made.failed_lazy_attempts, made.flags) == (3, ())
+    assert records["job-2"] == _record(2)
 
 
 def test_without_a_ledger_nothing_comes_from_it(desk: Desk) -> None:

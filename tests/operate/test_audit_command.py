@@ -7,6 +7,8 @@ import pytest
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.lazy.pins import State
+from tests.fakes.kubo_honest import Content
+from tests.fakes.kubo_node import FakeKubo
 from tests.operate.conftest import CIDS, Desk
 
 
@@ -54,6 +56,19 @@ def test_a_migrated_line_without_a_usable_target_is_said_with_what_to_do(desk: D
     result = desk.run("audit")
     assert result.exit_code == 1
     assert "or name it with --to" in result.stdout
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_encoder_s_own_node_is_not_asked_in_the_place_of_a_target(desk: Desk, named: bool) -> None:
+    with FakeKubo() as local:
+        local.content[CIDS[1]], local.pins[CIDS[1]] = Content(), "theirs"
+        desk.env["IPFS_API_ADDR"] = local.url
+        here = f"kubo+http://localhost:{local.port}"
+        line(desk, CIDS[1], "kubo+http://127.0.0.1:2" if named else here)
+        result = desk.run("audit", *(("--to", here) if named else ()))
+        assert result.exit_code == 1
+        assert "is the encoder's own node" in result.stdout
+        assert "1 there" not in result.stdout
 
 
 def test_a_wrong_target_is_wrong_usage(desk: Desk) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from encoder_pin_plugin import __version__
 from encoder_pin_plugin.operate.cli import cli
-from tests.operate.conftest import Desk
+from tests.operate.conftest import CIDS, Desk
 
 
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -101,3 +101,14 @@ def test_what_we_did_not_foresee_is_not_hidden(desk: Desk, monkeypatch: pytest.M
     monkeypatch.setattr("encoder_pin_plugin.operate.report.gather", broken)
     with pytest.raises(ZeroDivisionError):
         desk.run("status", "--no-nodes")
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_a_data_folder_without_a_name_is_not_the_working_folder(desk: Desk, empty: str) -> None:
+    """A script's variable that is not set."""
+    done = desk.run("--data-dir", empty, "submit", CIDS[0], "--job-id", "job-1")
+    assert done.exit_code == 2
+    assert "--data-dir" in done.stderr
+    assert list(desk.folder.iterdir()) == []
+    assert desk.run("--data-dir", ".", "submit", CIDS[0], "--job-id", "job-1").exit_code == 0
+    assert (desk.folder / "spool").is_dir()

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from encoder_pin_plugin.archive.locking import ArchiveLock
+from encoder_pin_plugin.archive.record import ArchiveRecord
+from encoder_pin_plugin.lazy.pins import State
 from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.operate import check_folder, check_state
 from encoder_pin_plugin.operate.mounts import file_system_of
+from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.kubo_node import FakeKubo
-from tests.operate.conftest import Desk
+from tests.operate.conftest import CIDS, Desk
 
 
 @pytest.fixture
@@ -114,6 +117,21 @@ def test_a_node_that_hangs(desk: Desk, nodes: tuple[FakeKubo, FakeKubo], monkeyp
 def test_one_node_under_two_names(desk: Desk, nodes: tuple[FakeKubo, FakeKubo]) -> None:
     desk.env["IPFS_API_ADDR"] = f"/ip4/127.0.0.1/tcp/{nodes[0].port}"
     assert any("the local node itself" in text for _, text, _ in found(desk, "supernode"))
+
+
+def test_a_supernode_that_does_not_say_who_it_is(desk: Desk, nodes: tuple[FakeKubo, FakeKubo]) -> None:
+    nodes[0].lie("forbidden", only={"id"})
+    ((level, text, todo),) = [it for it in found(desk, "supernode") if "local node itself" in it[1]]
+    assert (level, "ever be released" in todo) == ("look at", True)
+    assert "cannot be told" in text
+
+
+def test_a_cluster_that_the_local_node_is_one_of(desk: Desk, nodes: tuple[FakeKubo, FakeKubo]) -> None:
+    with FakeClusterPeer() as peer:
+        desk.env |= {"USE_CLUSTER_FOR_PINS": "true", "IPFS_CLUSTER_ENDPOINT": peer.url}
+        assert not [it for it in found(desk, "supernode") if "one of its nodes" in it[1]]
+        peer.kubos["peer-1"] = f"12D3KooWFake{nodes[1].port}"
+        assert [it[0] for it in found(desk, "supernode") if "one of its nodes" in it[1]] == ["look at"]
 
 
 def test_others_may_write(desk: Desk) -> None:
@@ -241,3 +259,24 @@ def test_a_folder_that_nobody_may_make(desk: Desk) -> None:
         assert result.exit_code in (0, 1)
     else:
         assert found(desk, "data folder", "--no-nodes")[0][0] == "wrong"
+
+
+def test_what_was_set_aside_is_not_to_be_deleted_while_nothing_else_would_migrate_it(desk: Desk) -> None:
+    lines = [ArchiveRecord(hash=cid, job_id=f"job-{number}").line() for number, cid in enumerate(CIDS)]
+    desk.submit("job-1", CIDS[1])
+    desk.finish(State.PINNED)
+    desk.submit("job-2", CIDS[2])
+    desk.finish(State.ARCHIVED, line=lines[2])
+    path = desk.data / "local-fallback-pins.jsonl"
+    path.write_bytes(b"".join(lines).replace(b'"size_mb":null', b'"size_mb":NaN'))
+    assert desk.run("archive", "repair").exit_code == 1
+    findings = found(desk, "archive", "--no-nodes")
+    ((text, todo),) = [(text, todo) for level, text, todo in findings if level == "wrong"]
+    assert text.startswith("2 CIDs stand ")
+    assert CIDS[0] in text
+    assert "repair --from-ledger" in todo
+    assert not any("delete what was set aside" in todo for _, _, todo in findings)
+    assert desk.run("archive", "repair", "--from-ledger").exit_code == 0
+    desk.submit("job-0", CIDS[0])
+    desk.ledger().close()
+    assert [level for level, _, _ in found(desk, "archive", "--no-nodes")] == ["look at"]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from encoder_hookspecs import CompletedJob
 from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.lazy.pins import State
+from encoder_pin_plugin.lazy.spool import Spool
 from tests.archive.former_files import (
     APPLICATION,
     archived,
@@ -64,6 +66,30 @@ def test_every_video_is_taken_once(desk: Desk, former: Path) -> None:
     assert submitted(desk) == EVERYTHING
     assert archive_keys(desk) == [(cid(4), "direct-4")]
     assert (desk.data / "local-fallback-pins.jsonl").read_bytes() == lines(archived(4))
+
+
+def test_a_line_that_would_be_too_long_for_ours_is_a_job_and_holds_up_no_other(desk: Desk, former: Path) -> None:
+    long = archived(6) | {"note": "\N{CLAPPER BOARD}" * 12_000}  # it grows threefold in ASCII
+    path = former / "data/local-fallback-pins.jsonl"
+    path.write_bytes(json.dumps(long, ensure_ascii=False).encode() + b"\n" + path.read_bytes())
+    result = desk.run("import", str(former), "--apply")
+    assert result.exit_code == 0, result.output
+    assert submitted(desk) == EVERYTHING | {"direct-6": cid(6)}
+    assert archive_keys(desk) == [(cid(4), "direct-4")]
+
+
+@pytest.mark.parametrize("place", ["data", "."])
+def test_open_jobs_of_another_data_folder_of_ours_are_not_passed_over_in_silence(
+    desk: Desk, former: Path, place: str
+) -> None:
+    spool = Spool(former / place)
+    spool.record(CompletedJob(cid=cid(7), job_id="direct-7"))
+    result = desk.run("import", str(former), "--apply")
+    assert result.exit_code == 1
+    assert "has 1 open job, which an import does not take over" in result.stderr
+    assert submitted(desk) == EVERYTHING
+    own = desk.run("--data-dir", str(former / place), "import", str(former))
+    assert "open job," not in own.stderr
 
 
 def test_twice_is_once(desk: Desk, former: Path) -> None:

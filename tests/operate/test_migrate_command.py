@@ -18,6 +18,8 @@ from encoder_pin_plugin.archive.jsonl import Archive
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.archive.tally import Tally, Trouble
 from encoder_pin_plugin.archive.waiting import Item
+from encoder_pin_plugin.lazy.pins import State
+from encoder_pin_plugin.lazy.worker import LEDGER_NAME
 from encoder_pin_plugin.nodes.proofs import Look
 from encoder_pin_plugin.operate.migrate_parts import jobs_that_need, observers
 from encoder_pin_plugin.operate.migrate_words import ADVICE, troubles_in_words
@@ -241,6 +243,29 @@ def test_jobs_that_are_open_or_have_just_arrived_need_their_cids(desk: Desk) -> 
     desk.ledger().close()
     desk.submit("job-2", CIDS[1])
     assert needed(CIDS) == {CIDS[0], CIDS[1]}
+    (desk.data / LEDGER_NAME).unlink()  # a job is in its file and in the ledger, and either is enough
+    assert needed(CIDS) == {CIDS[0], CIDS[1]}
+
+
+def test_a_line_that_was_moved_away_is_not_said_to_be_cleaned(
+    desk: Desk, server: FakeKubo, local: FakeKubo, tmp_path: Path
+) -> None:
+    """With mv, as archives are collected: the local pin is there still."""
+    (desk.data / "local-fallback-pins.jsonl").unlink()
+    desk.submit("job-1", CIDS[0])
+    desk.finish(State.ARCHIVED, line=ArchiveRecord(hash=CIDS[0], job_id="job-1", size_mb=2.5).line())
+    collected = _collected(tmp_path / "collected", 0)
+    assert desk.run("migrate", str(collected), "--to", f"kubo+{server.url}").exit_code == 0
+    done = desk.run("clean", f"{collected}.migrated.json")
+    assert done.exit_code == 1
+    assert "1 line of it was written here, and stands in no file any more" in done.stderr
+    assert "cleaned before" not in done.stdout
+    assert CIDS[0] in local.pins
+    assert desk.run("archive", "repair", "--from-ledger").exit_code == 0
+    assert desk.run("clean", f"{collected}.migrated.json").exit_code == 0
+    assert CIDS[0] not in local.pins
+    again = desk.run("clean", f"{collected}.migrated.json")
+    assert (again.exit_code, "cleaned before" in again.stdout) == (0, True)
 
 
 def test_observers_hear_of_every_line_that_is_proved() -> None:

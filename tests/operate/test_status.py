@@ -278,3 +278,15 @@ def test_a_closed_pipe_is_quiet(desk: Desk) -> None:
         assert running.stderr is not None
         running.stdout.close()
         assert running.stderr.read() == ""
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_supernode_that_is_the_local_node_needs_a_person(desk: Desk, nodes: FakeKubo) -> None:
+    assert desk.json("status")["nodes"]["are_one"] is False
+    desk.env |= {"THREESPEAK_IPFS_ENDPOINT": nodes.url, "IPFS_API_ADDR": f"http://localhost:{nodes.port}"}
+    result = desk.run("status")
+    assert result.exit_code == 1
+    assert "the supernode is the local node itself" in result.stdout
+    nodes.lie("forbidden", only={"id"})
+    assert desk.json("status")["nodes"]["are_one"] is None
+    assert desk.run("status").exit_code == 0

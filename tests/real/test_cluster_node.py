@@ -91,6 +91,26 @@ class TestOnePeer:
         (after,) = cluster_peer.rest("GET", f"/allocations/{cid}")
         assert (after["name"], after["expire_at"]) == ("theirs", "0001-01-01T00:00:00Z")
 
+    def test_a_pin_of_others_that_is_to_expire_is_none_until_it_is_made_to_stay(
+        self, cluster_peer: ClusterPeer, node: ClusterNode, cid: str
+    ) -> None:
+        cluster_peer.rest("POST", f"/pins/{cid}", name="theirs", replication_min=1, replication_max=1, expire_in="24h")
+        until(lambda: "pinned" in cluster_peer.statuses(cid).values())
+        told = node.pinned([cid])[cid]
+        assert (told.answer, told.detail.startswith("pinned, but only until 20")) == (Answer.NO, True)
+        node.pin(cid, limits=PATIENT)
+        assert node.pinned([cid])[cid].yes
+
+    def test_its_proxy_does_not_pass_for_a_kubo_node(self, cluster_peer: ClusterPeer, cid: str) -> None:
+        """It says "pinned" of what nobody has, as soon as that is wanted."""
+        proxy = KuboNode(cluster_peer.proxy_url)
+        for wanted in (NOBODY_HAS, cid):
+            with pytest.raises(NodeError, match="IPFS Cluster's proxy"):
+                proxy.pin(wanted, limits=PATIENT)
+            told = proxy.pinned([wanted])[wanted]
+            assert (told.answer, "port 9094" in told.detail) == (Answer.UNKNOWN, True)
+        ClusterNode(cluster_peer.rest_url).unpin(NOBODY_HAS)
+
     def test_more_copies_than_peers_are_a_setting_to_correct(self, cluster_peer: ClusterPeer, cid: str) -> None:
         with pytest.raises(NodeError, match="not enough peers") as caught:
             ClusterNode(cluster_peer.rest_url, replication_min=3).pin(cid, limits=PATIENT)

@@ -69,6 +69,17 @@ def test_what_does_not_come_back_is_kept_here(
     assert cid in encoder.local.pins()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_encoder_s_own_gateway_proves_nothing(encoder: Encoder, cluster_peer: ClusterPeer, host: str) -> None:
+    cid = encoder.video(1)
+    own = encoder.local.gateway_url.replace("127.0.0.1", host)
+    to = f"cluster+{cluster_peer.rest_url}?replication-min=1"
+    done = encoder.run("migrate", "--to", to, *READ, "--gateway", own)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "is the gateway of the encoder's own node" in done.stderr
+    assert (encoder.waiting(), cid in encoder.local.pins()) == ([cid], True)
+
+
 @pytest.mark.parametrize(
     ("to", "options", "words"),
     [
