@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LOCK_NAME = "migration.lock"
 HOLDER_NAME = "migration.holder.json"
 
+_ASKED = 0.5
+"""Seconds after which whoever merely asked, see `migrating`, has let go of the lock."""
+
 
 @contextmanager
 def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterator[None]:
@@ -49,7 +52,7 @@ def migration_lock(data_dir: Path, doing: str, *, wait: bool = False) -> Iterato
         make_file(path)  # of the folder's owner, also where root is the first to migrate
         lock = _lock(path)
         try:
-            lock.acquire(timeout=-1 if wait else 0)
+            lock.acquire(timeout=-1 if wait else _ASKED)
         except Timeout:
             raise LockBusy(f"{_holder(data_dir)}; wait for it with --wait, or end it (Ctrl-C, SIGTERM)") from None
     try:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from filelock import BaseFileLock
+from filelock import BaseFileLock, FileLock
 
 from encoder_pin_plugin.archive import migration_lock as module
 from encoder_pin_plugin.archive.migration_lock import HOLDER_NAME, LOCK_NAME, migrating, migration_lock
@@ -22,7 +22,8 @@ from tests.conftest import failing
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(module, "_ASKED", 0.0)
     return tmp_path / "data"
 
 
@@ -54,6 +55,19 @@ def test_whether_somebody_migrates_can_be_asked_and_nothing_is_made_or_kept_for_
     assert migrating(data) == ""
     with migration_lock(data, "next"):
         pass
+
+
+def test_who_merely_asked_keeps_no_migration_from_beginning(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ASKED", 60.0)
+    with migration_lock(data, "first"):
+        pass
+    asking = FileLock(data / LOCK_NAME, thread_local=False)
+    asking.acquire()
+    over = threading.Timer(0.1, asking.release)
+    over.start()
+    with migration_lock(data, "then"):
+        assert "then" in migrating(data)
+    over.join()
 
 
 @pytest.mark.parametrize(
