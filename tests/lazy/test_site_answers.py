@@ -11,7 +11,7 @@ import pytest
 from encoder_hookspecs import hookimpl
 from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, Proof, RetryIn
 from encoder_pin_plugin.lazy.pins import State
-from tests.lazy.conftest import until
+from tests.conftest import until
 
 
 class Site:
