@@ -67,7 +67,7 @@ class Cluster(ClusterNode):
     def __init__(self, *kubos: Node, address: str = "http://cluster:9094", knows: Sequence[Node] = ()) -> None:
         super().__init__(address, peers={node.says["ID"]: node for node in knows})
         self.kubos: Any = kubos
-        self._wire: Any = SimpleNamespace(http=SimpleNamespace(call=self._call))
+        self.wire: Any = SimpleNamespace(http=SimpleNamespace(call=self._call))
 
     def _call(self, method: str, path: str, **_: Any) -> Any:
         assert (method, path) == ("GET", "/peers")
