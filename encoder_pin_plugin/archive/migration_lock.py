@@ -12,7 +12,6 @@ from filelock import FileLock, Timeout
 
 from encoder_pin_plugin.archive.record import utc_text
 from encoder_pin_plugin.durable import (
-    FILE_MODE,
     make_file,
     make_folder,
     read_note,
@@ -78,7 +77,7 @@ def migrating(data_dir: Path) -> str:
 
 
 def _lock(path: Path) -> FileLock:
-    return FileLock(path, mode=FILE_MODE, fallback_to_soft=False, poll_interval=0.2, thread_local=False)
+    return FileLock(path, fallback_to_soft=False, poll_interval=0.2, thread_local=False)
 
 
 def _sign(data_dir: Path, doing: str) -> None:

@@ -211,6 +211,13 @@ def test_an_archives_line_that_none_of_ours_would_be_is_told_without_the_line(pa
     )  # fmt: skip
 
 
+def test_so_is_one_that_would_be_too_long_in_ascii(path: Path) -> None:
+    long = json.dumps(archived(1) | {"note": "\N{CLAPPER BOARD}" * 12_000}, ensure_ascii=False)
+    one = archive_line(path, long.encode() + b"\n")
+    assert isinstance(one, Former)
+    assert (one.line, one.says) == (None, "archived, in an odd line")
+
+
 def test_an_archives_line_without_a_cid_is_left(path: Path) -> None:
     one = archive_line(path, lines(archived(1) | {"hash": "QmNope"}))
     assert isinstance(one, Left)
