@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from encoder_pin_plugin.archive.record import utc_text
-from encoder_pin_plugin.durable import (
-    make_file,
-    make_folder,
-    read_note,
-    replace_file,
-    storage_errors,
-    unlock,
-)
+from encoder_pin_plugin.durable import make_file, make_folder, read_note, replace_file, storage_errors, unlock
 from encoder_pin_plugin.errors import LockBusy
 
 if TYPE_CHECKING:
