@@ -9,7 +9,6 @@ prove or append one of them in between.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from loguru import logger
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.archive.record import utc_text
 from encoder_pin_plugin.archive.waiting import WaitingLines
+from encoder_pin_plugin.clock import SystemClock
 from encoder_pin_plugin.errors import LedgerError, LockBusy, NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer
 
@@ -107,7 +107,7 @@ class Cleaner:
         apart, sightings = self._witness.rule.apart, self._policy.sightings
         if not apart or sightings is None:
             return {}
-        return sightings.patience([item.cid for item in items], apart, time.time())
+        return sightings.patience([item.cid for item in items], apart, SystemClock().steady())
 
     def forget(self, items: Sequence[Item]) -> None:
         """The target was just seen not to hold these: a first look that was taken before counts no more."""

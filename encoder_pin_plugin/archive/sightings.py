@@ -1,6 +1,8 @@
 """When a target was first seen to hold a CID, for targets whose two looks must lie ten minutes apart.
 
-One small file beside the archive. Losing it costs another ten minutes, and nothing else; so it is not fsynced.
+One small file beside the archive. Losing it costs another ten minutes, and nothing else; so it is not fsynced. Its
+times are of the clock that only counts up, and hold for one boot: a wall clock that is set forward makes ten minutes of
+none.
 """
 
 from __future__ import annotations
@@ -25,17 +27,18 @@ class Sightings:
     Args:
         data_dir: the data folder.
         target: looks at others do not count.
+        boot: nor do those of another boot, see `clock`.
     """
 
-    def __init__(self, data_dir: Path, target: str) -> None:
+    def __init__(self, data_dir: Path, target: str, boot: str) -> None:
         self._path = data_dir / NAME
-        self._target = target
+        self._target, self._boot = target, boot
         self._lock = threading.Lock()
         self._seen = self._read()
 
     def patience(self, cids: Sequence[str], apart: float, now: float) -> dict[str, float]:
-        """In how many seconds each CID, seen now, may be looked at again. `now` is wall-clock seconds; a first look
-        that lies in the future, because the clock was set back, counts as taken now."""
+        """In how many seconds each CID, seen now, may be looked at again. `now` is the steady clock's; a first look
+        that lies in its future counts as taken now."""
         left: dict[str, float] = {}
         with self._lock:
             for cid in cids:
@@ -53,10 +56,11 @@ class Sightings:
                 self._write()
 
     def _read(self) -> dict[str, float]:
-        seen = read_note(self._path).get(self._target)
+        of_this_boot = read_note(self._path).get(self._boot)
+        seen = of_this_boot.get(self._target) if isinstance(of_this_boot, dict) else None
         looks = seen.items() if isinstance(seen, dict) else ()
         return {cid: at for cid, at in looks if isinstance(at, float) and math.isfinite(at)}
 
     def _write(self) -> None:
         with storage_errors("write", self._path):
-            replace_file(self._path, json.dumps({self._target: self._seen}).encode("ascii"))
+            replace_file(self._path, json.dumps({self._boot: {self._target: self._seen}}).encode("ascii"))

@@ -75,6 +75,7 @@ def cleaner_of(service: Service, settings: Settings, to: str, witness: Witness) 
     may be the target's own, which then proves nothing but the pins that would go."""
     from encoder_pin_plugin.archive.cleaning import Cleaner, Policy
     from encoder_pin_plugin.archive.sightings import Sightings
+    from encoder_pin_plugin.clock import SystemClock
     from encoder_pin_plugin.errors import NodeError
     from encoder_pin_plugin.nodes.exclusion import Exclusion
 
@@ -90,7 +91,7 @@ def cleaner_of(service: Service, settings: Settings, to: str, witness: Witness) 
         target=to,
         open_jobs=jobs_that_need(settings.data_dir),
         remove_others=settings.remove_local_after_sync,
-        sightings=Sightings(settings.data_dir, to) if witness.rule.apart else None,
+        sightings=Sightings(settings.data_dir, to, SystemClock().boot()) if witness.rule.apart else None,
     )
     return Cleaner(service.archive, service.local, witness, Exclusion(settings.data_dir), policy=policy)
 

@@ -26,6 +26,7 @@ from tests.cids import directory_cid
 from tests.fakes.memory_node import MemoryNode
 
 TO = "kubo+http://permanent:5001"
+BOOT = "one"
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Bench:
             target=TO,
             open_jobs=self._needed,
             remove_others=self.remove_others,
-            sightings=Sightings(self.data, TO) if self.rule.apart else None,
+            sightings=Sightings(self.data, TO, BOOT) if self.rule.apart else None,
         )
         return Cleaner(self.archive, self.local, witness, Exclusion(self.data), policy=policy)
 

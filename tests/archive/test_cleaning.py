@@ -18,7 +18,7 @@ from encoder_pin_plugin.errors import LedgerError, LockBusy, NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, Limits, Told
 from encoder_pin_plugin.nodes.exclusion import Exclusion
 from encoder_pin_plugin.nodes.proofs import Rule, Witness
-from tests.archive.migrating import TO, Bare, Bench
+from tests.archive.migrating import BOOT, TO, Bare, Bench
 from tests.cids import directory_cid
 
 
@@ -318,7 +318,7 @@ def test_a_file_that_took_the_place_of_another_is_read_anew_also_under_the_same_
 @pytest.mark.parametrize(("apart", "remembered"), [(0, False), (0, True), (60, False)])
 def test_looks_need_not_be_apart_where_the_rule_does_not_say_so(bench: Bench, apart: float, remembered: bool) -> None:
     ready(bench, 1)
-    sightings = Sightings(bench.data, TO) if remembered else None
+    sightings = Sightings(bench.data, TO, BOOT) if remembered else None
     witness = Witness(node=bench.target, rule=Rule(whole=False, apart=apart), sync=SharedSync())
     policy = Policy(target=TO, open_jobs=lambda _: set(), sightings=sightings)
     cleaner = Cleaner(bench.archive, bench.local, witness, Exclusion(bench.data), policy=policy)
@@ -334,7 +334,7 @@ def test_first_looks_are_kept_until_the_lines_have_moved(bench: Bench) -> None:
     patience = cleaner.patience(items)
     assert patience == {first: pytest.approx(60, abs=5), second: pytest.approx(60, abs=5)}
     cleaner.clean(items[:1])
-    assert set(json.loads((bench.data / NAME).read_text())[TO]) == {first, second}
+    assert set(json.loads((bench.data / NAME).read_text())[BOOT][TO]) == {first, second}
     cleaner.finish()
-    assert set(json.loads((bench.data / NAME).read_text())[TO]) == {second}
+    assert set(json.loads((bench.data / NAME).read_text())[BOOT][TO]) == {second}
     assert bench.migrated() == [directory_cid(1)]

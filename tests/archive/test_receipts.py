@@ -21,6 +21,7 @@ from encoder_pin_plugin.errors import ArchiveError
 from encoder_pin_plugin.operate.migrate_plan import RATE_NAME, remembered_rate
 
 TO = "kubo+http://10.0.0.1:5001"
+BOOT = "one"
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 LINE = ReportLine(hash=CID, job_id="a", node_id="e", status="migrated")
 REPORT = MigrationReport(target=TO, made_at="2026-11-24", made_on="encoder", lines=(LINE,))
@@ -28,12 +29,17 @@ REPORT = MigrationReport(target=TO, made_at="2026-11-24", made_on="encoder", lin
 
 @pytest.mark.parametrize(
     "content",
-    ["[1]", "[" * 5000, f'{{"{TO}":[]}}', f'{{"{TO}":{{"{CID}":NaN}}}}', f'{{"{TO}":{{"{CID}":1{"0" * 400}}}}}'],
+    ["[1]", "[" * 5000, "[]", f'{{"{CID}":NaN}}', f'{{"{CID}":1{"0" * 400}}}'],
     ids=["a list", "nested", "a list of looks", "no number", "a huge number"],
 )
-def test_a_first_look_that_cannot_be_read_never_shortens_the_wait(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("inside", [[], [TO], [BOOT, TO]])
+def test_a_first_look_that_cannot_be_read_never_shortens_the_wait(
+    tmp_path: Path, content: str, inside: list[str]
+) -> None:  # fmt: skip
+    for name in reversed(inside):
+        content = f'{{"{name}":{content}}}'
     (tmp_path / NAME).write_text(content)
-    assert Sightings(tmp_path, TO).patience([CID], apart=600.0, now=1e9) == {CID: 600.0}
+    assert Sightings(tmp_path, TO, BOOT).patience([CID], apart=600.0, now=1e9) == {CID: 600.0}
 
 
 @pytest.mark.parametrize("content", ["[" * 5000, "[]", "NaN", '{"cids_per_second":1e999}'])

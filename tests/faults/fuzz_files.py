@@ -40,6 +40,7 @@ BETWEEN = b"--\n"
 """Between the archive and what was migrated, in the input of one target."""
 
 TO = "kubo+http://10.0.0.1:5001"
+BOOT = "one"
 
 
 def file_targets(folder: Path) -> dict[str, Target]:
@@ -109,7 +110,7 @@ def _receipts(data: bytes, folder: Path) -> None:
         (folder / name).write_bytes(data)
     remembered_rate(folder, TO)
     _holder(folder)
-    looks = Sightings(folder, TO)
+    looks = Sightings(folder, TO, BOOT)
     patience = looks.patience([CID], apart=600.0, now=1e9)[CID]
     if not 0 <= patience <= 600:
         raise Defect(f"the second look is {patience} s away")

@@ -87,4 +87,5 @@ def eleven_minutes_pass(looks: Path) -> None:
 
 def pass_time(looks: Path, seconds: float) -> None:
     content = json.loads(looks.read_text())
-    looks.write_text(json.dumps({to: {cid: at - seconds for cid, at in seen.items()} for to, seen in content.items()}))
+    ((boot, ((to, seen),)),) = [(boot, targets.items()) for boot, targets in content.items()]
+    looks.write_text(json.dumps({boot: {to: {cid: at - seconds for cid, at in seen.items()}}}))
