@@ -61,7 +61,7 @@ class Holder:
         needed: whether another job or line still needs a CID.
         post: where results go.
         witness: the supernode, and what it has to prove before a CID is released; None where there is none.
-        apart: whether the supernode is not this very node: its proof would then be of the pin that is released.
+        apart: tells what the supernode holds in another place: its proof may be of the very pin that is released.
     """
 
     local: PinNode
@@ -130,9 +130,10 @@ class Holder:
 
     def _enough(self, cids: Sequence[str], *, again: bool = False) -> set[str]:
         """Those of which the supernode proves enough to delete another copy. Raises NodeError, StorageError."""
-        if not self.witness or not (self.apart is None or self.apart.sure()):
+        elsewhere = cids if self.apart is None else self.apart.elsewhere(cids)
+        if not (self.witness and elsewhere):
             return set()
-        looks = self.witness.look(cids, again=again)
+        looks = self.witness.look(elsewhere, again=again)
         return {cid for cid, look in looks.items() if look.enough}
 
     def _tried_release(self, pin: LazyPin) -> bool | None:

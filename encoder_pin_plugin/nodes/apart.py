@@ -20,6 +20,8 @@ from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.kubo_transfer import peer_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from encoder_pin_plugin.nodes.base import PinNode
 
 STANDS = 600.0
@@ -36,7 +38,8 @@ def are_one(other: PinNode, local: PinNode) -> bool:
 
 
 class Apart:
-    """Whether the supernode and the local node are two; that they are one is said, now and every hour.
+    """Whether what the supernode holds is another copy than the local node's pin; where it never is, that is said, now
+    and every hour.
 
     Args:
         supernode: which proves what it holds.
@@ -48,30 +51,37 @@ class Apart:
         self._alarms, self._lock = Alarms(SystemClock()), threading.Lock()
         self._until = 0.0
 
-    def sure(self) -> bool:
-        """Whether they are two for sure. Raises NodeError where that cannot be told now."""
+    def elsewhere(self, cids: Sequence[str]) -> list[str]:
+        """Those of which a pin on the local node is none of the supernode's copies. Raises NodeError where that cannot
+        be told now."""
+        supernode, local = self._supernode, self._local
+        try:
+            if isinstance(supernode, ClusterNode) and isinstance(local, KuboNode):
+                return _not_on(peer_id(local), supernode, cids)
+            return list(cids) if self._are_two() else []
+        except NodeError as error:
+            if error.reason in (Reason.NOT_ALLOWED, Reason.BAD_REPLY):  # it will not pass by itself
+                text = f"that {local.address} is not the supernode {supernode.address} itself cannot be told ({error})"
+                self._alarms.begin("one node", f"{text}: no local copy is released until that call is allowed")
+            raise
+
+    def _are_two(self) -> bool:
         with self._lock:
             if time.monotonic() >= self._until:
-                if self._one():
+                local, supernode = self._local.address, self._supernode.address
+                if are_one(self._supernode, self._local):
+                    text = f"the local node {local} is the supernode {supernode} itself: a pin there is its own copy"
+                    self._alarms.begin("one node", f"{text}, and none is released")
                     return False
+                self._alarms.end("one node", f"{local} and {supernode} are two nodes")
                 self._until = time.monotonic() + STANDS
             return True
 
-    def _one(self) -> bool:
-        local, supernode = self._local.address, self._supernode.address
-        try:
-            one = are_one(self._supernode, self._local)
-        except NodeError as error:
-            if error.reason in (Reason.NOT_ALLOWED, Reason.BAD_REPLY):  # it will not pass by itself
-                text = f"that the local node {local} is not the supernode {supernode} itself cannot be told ({error})"
-                self._alarms.begin("one node", f"{text}: no local copy is released until that call is allowed")
-            raise
-        if one:
-            text = f"the local node {local} is the supernode {supernode} itself, or one of its nodes"
-            self._alarms.begin("one node", f"{text}: a pin there is the supernode's own copy, and none is released")
-        else:
-            self._alarms.end("one node", f"{local} and {supernode} are two nodes")
-        return one
+
+def _not_on(kubo: str, cluster: ClusterNode, cids: Sequence[str]) -> list[str]:
+    """Those that none of the peers in front of this Kubo node is to hold."""
+    places = cluster.places(cids)
+    return [cid for cid in cids if not places[cid] & {kubo, ""}]
 
 
 def _one_address(other: KuboNode, local: KuboNode) -> bool:

@@ -17,7 +17,7 @@ from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import PIN_NAME, Answer, DagSize, Limits, Told, Whole
 from encoder_pin_plugin.nodes.cluster_push import push_car
 from encoder_pin_plugin.nodes.cluster_status import EVERYWHERE, CidStatus, WantedPin, nodes_behind
-from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole, see_that_it_is_behind
+from encoder_pin_plugin.nodes.cluster_whole import Peers, ask_whole, places_of, see_that_it_is_behind
 from encoder_pin_plugin.nodes.cluster_wire import ClusterWire
 from encoder_pin_plugin.nodes.http import ASK_SECONDS, service_address
 from encoder_pin_plugin.nodes.pin_wait import PinWait
@@ -83,8 +83,7 @@ class ClusterNode:
 
     def pinned(self, cids: Sequence[str], *, names: bool = False) -> Mapping[str, Told]:
         """For each CID whether enough peers hold it, on a fresh question; one call for a hundred CIDs."""
-        answers = self.wire.statuses([quote(cid, safe="") for cid in cids])
-        return {cid: self._told(cid, answers[quote(cid, safe="")], named=names) for cid in cids}
+        return {cid: self._told(cid, status, named=names) for cid, status in self._statuses(cids).items()}
 
     def pin(
         self,
@@ -147,9 +146,7 @@ class ClusterNode:
         if not self._peers:
             words = "the cluster itself cannot tell; configure its peers' Kubo nodes"
             return {cid: Whole(answer=Answer.UNKNOWN, detail=words) for cid in cids}
-        answers = self.wire.statuses([quote(cid, safe="") for cid in cids])
-        statuses = {cid: answers[quote(cid, safe="")] for cid in cids}
-        return ask_whole(self._peers, statuses, self._copies_of)
+        return ask_whole(self._peers, self._statuses(cids), self._copies_of)
 
     def unpin(self, cid: str) -> None:
         """Take `cid` out of the pinset, whoever put it there; one that is gone is no error. The peers' Kubo nodes
@@ -185,6 +182,15 @@ class ClusterNode:
         if failed is not None and not found:
             raise failed
         return found
+
+    def places(self, cids: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """The peer ids of the Kubo nodes that are to hold each CID, "" for one that its peer does not name.
+        Raises `NodeError`."""
+        return places_of(self._statuses(cids))
+
+    def _statuses(self, cids: Sequence[str]) -> dict[str, CidStatus | NodeError]:
+        answers = self.wire.statuses([quote(cid, safe="") for cid in cids])
+        return {cid: answers[quote(cid, safe="")] for cid in cids}
 
     def _known(self, status: CidStatus) -> list[PinNode]:
         return [node for node in map(self._peers.of, status.holders) if node is not None]

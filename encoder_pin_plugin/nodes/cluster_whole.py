@@ -45,6 +45,16 @@ def see_that_it_is_behind(node: PinNode, peer: PeerPin) -> None:
         raise NodeError(f"{words}: correct peer=NAME@URL in the target", Reason.NOT_ALLOWED)
 
 
+def places_of(statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, frozenset[str]]:
+    """The peer ids of the Kubo nodes that are to hold each CID. Raises NodeError where one has no status."""
+    places: dict[str, frozenset[str]] = {}
+    for cid, status in statuses.items():
+        if isinstance(status, NodeError):
+            raise status
+        places[cid] = frozenset(peer.kubo for peer in status.chosen)
+    return places
+
+
 def ask_whole(
     peers: Peers,
     statuses: Mapping[str, CidStatus | NodeError],

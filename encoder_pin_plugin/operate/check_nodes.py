@@ -112,9 +112,9 @@ def _are_two(service: Any) -> Iterator[Finding]:
         yield wrong(SUPERNODE, f"it is the local node itself ({_identity(local)}): what is pinned there is in one"
                     " place only", "set THREESPEAK_IPFS_ENDPOINT to another node")  # fmt: skip
     elif one:
-        yield look_at(SUPERNODE, f"the local node ({_identity(local)}) is one of its nodes: what the encoder pins there"
-                      " is the cluster's copy, and is never released", "let the cluster pin on other nodes as well"
-                      " (replication-min)")  # fmt: skip
+        yield look_at(SUPERNODE, f"the local node ({_identity(local)}) is one of its nodes: what the cluster keeps"
+                      " there is never released, and is no second copy", "let the cluster pin on other nodes as"
+                      " well (replication-min)")  # fmt: skip
 
 
 def _identity(node: Any) -> str:

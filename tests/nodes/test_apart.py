@@ -79,7 +79,35 @@ def test_a_cluster_of_other_nodes_releases(tmp_path: Path, kubo: FakeKubo, poste
         cluster.submit(CID)
         _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
         assert posted[1:] == [Released(done={"a": False}), Released(done={"a": True})]
-        assert (kubo.pins, len(peer.asked("GET /peers"))) == ({}, 1)
+        assert kubo.pins == {}
+
+
+def test_what_a_cluster_keeps_on_its_other_nodes_is_released(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object]
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        peer.kubos["peer-2"] = f"12D3KooWFake{kubo.port}"
+        cluster = ClusterNode(peer.url, replication_min=1, replication_max=1)
+        cluster.submit(CID)
+        _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
+        assert posted[1:] == [Released(done={"a": False}), Released(done={"a": True})]
+        assert kubo.pins == {}
+
+
+@pytest.mark.parametrize("lie", ["html_502", "empty_200"])
+def test_where_a_cluster_does_not_say_who_is_to_hold_it_nothing_is_released(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object], lie: str
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        peer.kubos["peer-2"] = ""
+        cluster = ClusterNode(peer.url)
+        cluster.submit(CID)
+        holder = _holder(tmp_path, cluster, kubo, posted)
+        _holds_and_releases(holder)
+        peer.lie(lie)
+        holder.release([A])
+        assert posted[1:] == [Released(done={"a": None})] * 3
+        assert kubo.pins == {CID: PIN_NAME}
 
 
 @pytest.mark.parametrize("lie", ["html_200", "forbidden"])

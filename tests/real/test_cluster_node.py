@@ -15,7 +15,7 @@ from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, Limits
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.kubo import KuboNode
-from encoder_pin_plugin.nodes.kubo_transfer import export_car
+from encoder_pin_plugin.nodes.kubo_transfer import export_car, peer_id
 from encoder_pin_plugin.settings import Credentials, Secret
 from examples.nodes import ClusterPeer, KuboDaemon, cluster_of, make_dag
 from tests.fakes.cluster_peer import FakeClusterPeer
@@ -90,6 +90,14 @@ class TestOnePeer:
         node.pin(cid, limits=PATIENT)
         (after,) = cluster_peer.rest("GET", f"/allocations/{cid}")
         assert (after["name"], after["expire_at"]) == ("theirs", "0001-01-01T00:00:00Z")
+
+    def test_the_kubo_nodes_that_are_to_hold_a_pin_are_named(
+        self, cluster_peer: ClusterPeer, node: ClusterNode, cid: str
+    ) -> None:
+        node.pin(cid, limits=PATIENT)
+        kubo = peer_id(KuboNode(cluster_peer.kubo.api_url))
+        missing = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+        assert node.places([cid, missing]) == {cid: {kubo}, missing: {kubo}}, "what nobody pins may yet go anywhere"
 
     def test_a_pin_of_others_that_is_to_expire_is_none_until_it_is_made_to_stay(
         self, cluster_peer: ClusterPeer, node: ClusterNode, cid: str
