@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, Whole
-from encoder_pin_plugin.nodes.cluster_status import CidStatus
+from encoder_pin_plugin.nodes.cluster_status import DEAD, CidStatus
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.kubo_transfer import peer_id
 
@@ -46,12 +46,16 @@ def see_that_it_is_behind(node: PinNode, peer: PeerPin) -> None:
 
 
 def places_of(statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, frozenset[str]]:
-    """The peer ids of the Kubo nodes that are to hold each CID. Raises NodeError where one has no status."""
+    """The peer ids of the Kubo nodes that are to hold each CID. Raises NodeError where one has no status.
+
+    A dead peer whose node the others have forgotten is left out: it may stay dead for ever, and what does not answer is
+    counted as no copy.
+    """
     places: dict[str, frozenset[str]] = {}
     for cid, status in statuses.items():
         if isinstance(status, NodeError):
             raise status
-        places[cid] = frozenset(peer.kubo for peer in status.chosen)
+        places[cid] = frozenset(peer.kubo for peer in status.chosen if peer.kubo or peer.status != DEAD)
     return places
 
 

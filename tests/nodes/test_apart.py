@@ -94,6 +94,50 @@ def test_what_a_cluster_keeps_on_its_other_nodes_is_released(
         assert kubo.pins == {}
 
 
+def test_a_dead_peer_whose_node_is_forgotten_keeps_nothing_here_for_ever(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object]
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        peer.say(CID, {"peer-1": "pinned", "peer-2": {"peername": "", "ipfs_peer_id": "", "status": "cluster_error"}})
+        cluster = ClusterNode(peer.url, replication_min=1)
+        cluster.submit(CID)
+        _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
+        assert posted[1:] == [Released(done={"a": False}), Released(done={"a": True})]
+        assert kubo.pins == {}
+
+
+@pytest.mark.parametrize("status", ["pinned", "pinning", "pin_error", "a new word"])
+def test_a_peer_that_answers_and_does_not_name_its_node_may_be_in_front_of_ours(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object], status: str
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        peer.say(CID, {"peer-1": "pinned", "peer-2": {"peername": "", "ipfs_peer_id": "", "status": status}})
+        cluster = ClusterNode(peer.url, replication_min=1)
+        cluster.submit(CID)
+        _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
+        assert posted[1:] == [Released(done={"a": None})] * 2
+        assert kubo.pins == {CID: PIN_NAME}
+
+
+def test_that_a_node_behind_a_cluster_says_again_who_it_is_ends_the_alarm(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object], log: list[str]
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        cluster = ClusterNode(peer.url)
+        cluster.submit(CID)
+        holder = _holder(tmp_path, cluster, kubo, posted)
+        kubo.lie("forbidden", only={"id"})
+        _holds_and_releases(holder)
+        kubo.honest()
+        holder.release([A])
+        assert posted[-1] == Released(done={"a": False})
+        (said,) = [line for line in log if "until that call is allowed" in line]
+        assert said.startswith("ERROR")
+        assert holder.apart is not None
+        assert holder.apart._alarms.lasting() == []
+        assert log[-1].startswith("INFO")
+
+
 @pytest.mark.parametrize("lie", ["html_502", "empty_200"])
 def test_where_a_cluster_does_not_say_who_is_to_hold_it_nothing_is_released(
     tmp_path: Path, kubo: FakeKubo, posted: list[object], lie: str
