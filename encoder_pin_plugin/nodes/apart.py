@@ -34,7 +34,7 @@ def are_one(other: PinNode, local: PinNode) -> bool:
         return False
     if isinstance(other, ClusterNode):
         return peer_id(local) in {kubo.peer_id for kubo in kubo_nodes(other)}
-    return isinstance(other, KuboNode) and (_one_address(other, local) or peer_id(other) == peer_id(local))
+    return isinstance(other, KuboNode) and (one_address(other, local) or peer_id(other) == peer_id(local))
 
 
 class Apart:
@@ -89,6 +89,7 @@ def _not_on(kubo: str, cluster: ClusterNode, cids: Sequence[str]) -> list[str]:
     return [cid for cid in cids if not places[cid] & {kubo, ""}]
 
 
-def _one_address(other: KuboNode, local: KuboNode) -> bool:
+def one_address(other: KuboNode, local: KuboNode) -> bool:
+    """Whether both are reached in one way: two nodes may stand behind one proxy, or at two sockets."""
     one, two = other.where, local.where
     return (one.unix_path, one.url, one.prefix) == (two.unix_path, two.url, two.prefix)
