@@ -46,17 +46,22 @@ def see_that_it_is_behind(node: PinNode, peer: PeerPin) -> None:
 
 
 def places_of(statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, frozenset[str]]:
-    """The peer ids of the Kubo nodes that are to hold each CID. Raises NodeError where one has no status.
+    """The peer ids of the Kubo nodes that are to hold each CID, "" for one that is not named: of a CID without a status
+    none is. Raises NodeError where no CID has one.
 
     A dead peer whose node the others have forgotten is left out: it may stay dead for ever, and what does not answer is
     counted as no copy.
     """
-    places: dict[str, frozenset[str]] = {}
-    for cid, status in statuses.items():
-        if isinstance(status, NodeError):
-            raise status
-        places[cid] = frozenset(peer.kubo for peer in status.chosen if peer.kubo or peer.status != DEAD)
-    return places
+    errors = [status for status in statuses.values() if isinstance(status, NodeError)]
+    if errors and len(errors) == len(statuses):
+        raise errors[0]
+    return {cid: _places(status) for cid, status in statuses.items()}
+
+
+def _places(status: CidStatus | NodeError) -> frozenset[str]:
+    if isinstance(status, NodeError):
+        return frozenset({""})
+    return frozenset(peer.kubo for peer in status.chosen if peer.kubo or peer.status != DEAD)
 
 
 def ask_whole(

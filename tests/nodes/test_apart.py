@@ -17,8 +17,8 @@ from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.settings import load_settings
 from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.kubo_honest import Content
-from tests.fakes.kubo_node import FakeKubo
-from tests.lazy.holding import DUE, A
+from tests.fakes.kubo_node import FakeKubo, Talk
+from tests.lazy.holding import DUE, A, B
 
 CID = A.job.cid
 
@@ -117,6 +117,27 @@ def test_a_peer_that_answers_and_does_not_name_its_node_may_be_in_front_of_ours(
         _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
         assert posted[1:] == [Released(done={"a": None})] * 2
         assert kubo.pins == {CID: PIN_NAME}
+
+
+class Forgetful(FakeClusterPeer):
+    """Leaves a CID out of its answers."""
+
+    forgets = ""
+
+    def _list(self, talk: Talk, cids: list[str]) -> None:
+        super()._list(talk, [cid for cid in cids if cid != self.forgets])
+
+
+def test_one_cid_of_which_a_cluster_says_nothing_keeps_no_other(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object], log: list[str]
+) -> None:
+    with Forgetful(["peer-1", "peer-2"]) as peer:
+        cluster, peer.forgets = ClusterNode(peer.url), B.job.cid
+        for pin in (A, B):
+            cluster.submit(pin.job.cid)
+        _holder(tmp_path, cluster, kubo, posted).release([A, B])
+        assert posted == [Released(done={"a": False, "b": None})]
+        assert not any(line.startswith("ERROR") for line in log)
 
 
 def test_that_a_node_behind_a_cluster_says_again_who_it_is_ends_the_alarm(
