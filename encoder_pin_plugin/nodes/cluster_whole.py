@@ -84,11 +84,11 @@ def ask_whole(
 
 
 def _ask_each_node(peers: Peers, statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, list[Whole]]:
-    questions: dict[tuple[int, str], tuple[PinNode, PeerPin, list[str]]] = {}
+    questions: dict[str, tuple[PinNode, PeerPin, list[str]]] = {}  # two peers in front of one node are one copy
     for cid, status in statuses.items():
         for peer in status.holders if isinstance(status, CidStatus) else ():
             if (node := peers.of(peer)) is not None:
-                questions.setdefault((id(node), peer.kubo), (node, peer, []))[2].append(cid)
+                questions.setdefault(peer.kubo or str(id(node)), (node, peer, []))[2].append(cid)
     answers: dict[str, list[Whole]] = {}
     for node, peer, cids in questions.values():
         for cid, whole in _ask(node, peer, cids).items():
@@ -110,7 +110,7 @@ def _count(status: CidStatus, answers: list[Whole], copies: int) -> Whole:
         return Whole(answer=Answer.YES, dag=whole[0].dag)
     short = [answer for answer in answers if answer.answer is Answer.NO]
     # A peer that holds it and was not asked, or could not tell, might make up for what is missing.
-    possible = len(status.holders) + len(status.doubtful) - len(short)
+    possible = status.copies + len(status.doubtful) - len(short)
     words = "; ".join(answer.detail for answer in answers if answer.detail)
     detail = f"{len(whole)} of {copies} copies are whole; {words or status.in_words()}"
     if possible >= copies or (not short and status.judged(copies).answer is Answer.UNKNOWN):
