@@ -8,6 +8,7 @@ unless TRUST_PLUGINS names the plugin: two safe places are better than a word.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -101,7 +102,7 @@ class Plugins:
         plain: dict[str, ArchiveReceipt] = {}
 
         def accept(receipt: ArchiveReceipt, plugin: str) -> bool:
-            plain[plugin] = receipt = ArchiveReceipt(path=as_text(receipt.path))
+            plain[plugin] = receipt = ArchiveReceipt(path=_plain_path(receipt.path))
             if plugin == OURS or self._trusted(plugin):
                 return True
             if self._stands(receipt, fallback):
@@ -170,6 +171,11 @@ def _plain_decision(decision: RetryIn | GiveUp) -> RetryIn | GiveUp:
 def _plain_number(seconds: object) -> float:
     """NaN for what is no number. Raises what a hostile one does."""
     return float(seconds) if isinstance(seconds, int | float) else math.nan
+
+
+def _plain_path(path: object) -> str:
+    """A path object says the same as its text. Raises what a hostile one does."""
+    return as_text(os.fspath(path) if isinstance(path, os.PathLike) else path)
 
 
 def _plain_pin(pin: LocalPin, failure: LazyPinFailure, plugin: str) -> LocalPin:

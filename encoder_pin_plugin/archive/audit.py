@@ -14,7 +14,7 @@ from loguru import logger
 
 from encoder_pin_plugin.archive.migration_lock import migrating
 from encoder_pin_plugin.archive.record import WITHDRAWN, utc_text
-from encoder_pin_plugin.errors import EncoderPinError, LockBusy, NodeError
+from encoder_pin_plugin.errors import EncoderPinError, LockBusy, NodeError, StorageError
 from encoder_pin_plugin.nodes.holding import Holding, Tally, not_held
 
 if TYPE_CHECKING:
@@ -166,11 +166,21 @@ def _not_migrating(
     """Without what is not pinned here while a migration is at work: it unpins first, and moves the lines later, many at
     once. Pinned again, it would stay so for ever. One that was killed in between holds no lock."""
     for cid, holding in missing:
-        who = "" if holding.pinned else migrating(archive.path.parent)
-        if who:
-            tally.unknown[cid] = f"{who}, and unpins here what its target has proved: ask again when it has ended"
+        why = "" if holding.pinned else _may_be_migrating(archive)
+        if why:
+            tally.unknown[cid] = why
         else:
             yield cid, holding
+
+
+def _may_be_migrating(archive: Archive) -> str:
+    """Why a migration may have unpinned something; empty where none is at work. A lock that cannot be tried, on a disk
+    that became read-only for one, ends no audit: it is then that losses are to be named."""
+    try:
+        who = migrating(archive.path.parent)
+    except StorageError as error:
+        return f"not pinned, and whether a migration is at work, which unpins, cannot be told: {error}"
+    return who and f"{who}, and unpins here what its target has proved: ask again when it has ended"
 
 
 def _note_losses(

@@ -11,6 +11,7 @@ from loguru import logger
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.archive.carrying import Carrier, Meeting, Transfer
 from encoder_pin_plugin.errors import InvalidSettings, NodeError
+from encoder_pin_plugin.nodes.apart import one_address
 from encoder_pin_plugin.nodes.cluster import ClusterNode
 from encoder_pin_plugin.nodes.cluster_peers import kubo_nodes
 from encoder_pin_plugin.nodes.kubo import KuboNode
@@ -75,7 +76,7 @@ def refuse_itself(target: Target, local: KuboNode) -> None:
     if isinstance(target, ClusterNode):
         refuse_member(target, local)
         return
-    if target.where.url == local.where.url or _are_one(target, local):
+    if one_address(target, local) or _are_one(target, local):
         raise InvalidSettings(
             f"the target {target.address} is the encoder's own node (IPFS_API_ADDR {local.address}): a migration"
             " needs another one; write the permanent server's address after --to"

@@ -34,7 +34,7 @@ def are_one(other: PinNode, local: PinNode) -> bool:
         return False
     if isinstance(other, ClusterNode):
         return peer_id(local) in {kubo.peer_id for kubo in kubo_nodes(other)}
-    return isinstance(other, KuboNode) and (_one_address(other, local) or peer_id(other) == peer_id(local))
+    return isinstance(other, KuboNode) and (one_address(other, local) or peer_id(other) == peer_id(local))
 
 
 class Apart:
@@ -57,13 +57,18 @@ class Apart:
         supernode, local = self._supernode, self._local
         try:
             if isinstance(supernode, ClusterNode) and isinstance(local, KuboNode):
-                return _not_on(peer_id(local), supernode, cids)
+                return self._not_on_ours(local, supernode, cids)
             return list(cids) if self._are_two() else []
         except NodeError as error:
             if error.reason in (Reason.NOT_ALLOWED, Reason.BAD_REPLY):  # it will not pass by itself
                 text = f"that {local.address} is not the supernode {supernode.address} itself cannot be told ({error})"
                 self._alarms.begin("one node", f"{text}: no local copy is released until that call is allowed")
             raise
+
+    def _not_on_ours(self, local: KuboNode, cluster: ClusterNode, cids: Sequence[str]) -> list[str]:
+        found = _not_on(peer_id(local), cluster, cids)
+        self._alarms.end("one node", f"{local.address} and {cluster.address} say who they are")
+        return found
 
     def _are_two(self) -> bool:
         with self._lock:
@@ -84,6 +89,7 @@ def _not_on(kubo: str, cluster: ClusterNode, cids: Sequence[str]) -> list[str]:
     return [cid for cid in cids if not places[cid] & {kubo, ""}]
 
 
-def _one_address(other: KuboNode, local: KuboNode) -> bool:
+def one_address(other: KuboNode, local: KuboNode) -> bool:
+    """Whether both are reached in one way: two nodes may stand behind one proxy, or at two sockets."""
     one, two = other.where, local.where
     return (one.unix_path, one.url, one.prefix) == (two.unix_path, two.url, two.prefix)

@@ -184,8 +184,8 @@ class ClusterNode:
         return found
 
     def places(self, cids: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """The peer ids of the Kubo nodes that are to hold each CID, "" for one that its peer does not name.
-        Raises `NodeError`."""
+        """The peer ids of the Kubo nodes that are to hold each CID, "" for one that is not named. Raises `NodeError`
+        where the cluster says nothing of any."""
         return places_of(self._statuses(cids))
 
     def _statuses(self, cids: Sequence[str]) -> dict[str, CidStatus | NodeError]:

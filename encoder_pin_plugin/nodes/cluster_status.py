@@ -26,6 +26,9 @@ NOT_YET = frozenset({"unpinned", "unpinning", "pin_queued", "unpin_queued", "sha
 ELSEWHERE = "remote"
 """The peer was not chosen for this CID: its word counts neither for nor against."""
 
+DEAD = "cluster_error"
+"""The peer did not answer the others, and what stands in its place is theirs."""
+
 _NEVER = "0001-01-01T00:00:00Z"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from encoder_hookspecs.events import Reason
 from encoder_pin_plugin.errors import NodeError
 from encoder_pin_plugin.nodes.base import Answer, Whole
-from encoder_pin_plugin.nodes.cluster_status import CidStatus
+from encoder_pin_plugin.nodes.cluster_status import DEAD, CidStatus
 from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.nodes.kubo_transfer import peer_id
 
@@ -46,13 +46,22 @@ def see_that_it_is_behind(node: PinNode, peer: PeerPin) -> None:
 
 
 def places_of(statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, frozenset[str]]:
-    """The peer ids of the Kubo nodes that are to hold each CID. Raises NodeError where one has no status."""
-    places: dict[str, frozenset[str]] = {}
-    for cid, status in statuses.items():
-        if isinstance(status, NodeError):
-            raise status
-        places[cid] = frozenset(peer.kubo for peer in status.chosen)
-    return places
+    """The peer ids of the Kubo nodes that are to hold each CID, "" for one that is not named: of a CID without a status
+    none is. Raises NodeError where no CID has one.
+
+    A dead peer whose node the others have forgotten is left out: it may stay dead for ever, and what does not answer is
+    counted as no copy.
+    """
+    errors = [status for status in statuses.values() if isinstance(status, NodeError)]
+    if errors and len(errors) == len(statuses):
+        raise errors[0]
+    return {cid: _places(status) for cid, status in statuses.items()}
+
+
+def _places(status: CidStatus | NodeError) -> frozenset[str]:
+    if isinstance(status, NodeError):
+        return frozenset({""})
+    return frozenset(peer.kubo for peer in status.chosen if peer.kubo or peer.status != DEAD)
 
 
 def ask_whole(
@@ -75,11 +84,11 @@ def ask_whole(
 
 
 def _ask_each_node(peers: Peers, statuses: Mapping[str, CidStatus | NodeError]) -> dict[str, list[Whole]]:
-    questions: dict[tuple[int, str], tuple[PinNode, PeerPin, list[str]]] = {}
+    questions: dict[str, tuple[PinNode, PeerPin, list[str]]] = {}  # two peers in front of one node are one copy
     for cid, status in statuses.items():
         for peer in status.holders if isinstance(status, CidStatus) else ():
             if (node := peers.of(peer)) is not None:
-                questions.setdefault((id(node), peer.kubo), (node, peer, []))[2].append(cid)
+                questions.setdefault(peer.kubo or str(id(node)), (node, peer, []))[2].append(cid)
     answers: dict[str, list[Whole]] = {}
     for node, peer, cids in questions.values():
         for cid, whole in _ask(node, peer, cids).items():
@@ -101,7 +110,7 @@ def _count(status: CidStatus, answers: list[Whole], copies: int) -> Whole:
         return Whole(answer=Answer.YES, dag=whole[0].dag)
     short = [answer for answer in answers if answer.answer is Answer.NO]
     # A peer that holds it and was not asked, or could not tell, might make up for what is missing.
-    possible = len(status.holders) + len(status.doubtful) - len(short)
+    possible = status.copies + len(status.doubtful) - len(short)
     words = "; ".join(answer.detail for answer in answers if answer.detail)
     detail = f"{len(whole)} of {copies} copies are whole; {words or status.in_words()}"
     if possible >= copies or (not short and status.judged(copies).answer is Answer.UNKNOWN):

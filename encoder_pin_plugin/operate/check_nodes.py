@@ -13,7 +13,7 @@ from encoder_pin_plugin.operate.no_supernode import what_then
 from encoder_pin_plugin.operate.reach import NoAnswer, ask_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from encoder_pin_plugin.nodes.base import PinNode
     from encoder_pin_plugin.settings import Settings
@@ -22,6 +22,9 @@ SUPERNODE, LOCAL = "supernode", "local node"
 
 SECONDS = 15.0
 """For all questions to one node."""
+
+_UNTOLD = "whether it is not the local node itself cannot be told"
+_NO_ANSWER = "no answer within {:g} s"
 
 
 def check_nodes(settings: Settings) -> Iterator[Finding]:
@@ -32,15 +35,19 @@ def check_nodes(settings: Settings) -> Iterator[Finding]:
     then = what_then(settings.fallback_after, local_fallback=settings.enable_local_fallback)
     supernode = ask_beside(lambda: list(_check(SUPERNODE, service.supernode, then)))
     local = ask_beside(lambda: list(_check(LOCAL, service.local, then)))
-    for topic, answer in ((SUPERNODE, supernode), (LOCAL, local)):
-        try:
-            yield from answer(SECONDS)
-        except NoAnswer:
-            yield wrong(topic, f"no answer within {SECONDS:g} s", "see whether it is up, and overloaded")
-        except Exception as error:  # noqa: BLE001 - the doctor tells what an adapter does, whatever it is
-            text = str(error) if isinstance(error, EncoderPinError) else f"unexpected {type(error).__name__}: {error}"
-            yield wrong(topic, text, "correct its address in the settings")
-    yield from _are_two(service)
+    found = [*_answer(SUPERNODE, supernode), *_answer(LOCAL, local)]
+    yield from found
+    yield from _are_two(service, told=any(it.level == "wrong" for it in found))
+
+
+def _answer(topic: str, answer: Callable[[float], list[Finding]]) -> list[Finding]:
+    try:
+        return answer(SECONDS)
+    except NoAnswer:
+        return [wrong(topic, _NO_ANSWER.format(SECONDS), "see whether it is up, and overloaded")]
+    except Exception as error:  # noqa: BLE001 - the doctor tells what an adapter does, whatever it is
+        text = str(error) if isinstance(error, EncoderPinError) else f"unexpected {type(error).__name__}: {error}"
+        return [wrong(topic, text, "correct its address in the settings")]
 
 
 def _check(topic: str, node: PinNode | None, without: str) -> Iterator[Finding]:
@@ -91,8 +98,9 @@ def _without_doubling(text: str, address: str) -> str:
     return text if text.startswith(address) else f"{address}: {text}"
 
 
-def _are_two(service: Any) -> Iterator[Finding]:
-    """The same node twice would prove nothing: a lazy pin there is a pin here."""
+def _are_two(service: Any, *, told: bool) -> Iterator[Finding]:
+    """The same node twice would prove nothing: a lazy pin there is a pin here. `told` where what is wrong with one of
+    them was said."""
     from encoder_pin_plugin.nodes.apart import are_one
     from encoder_pin_plugin.nodes.kubo import KuboNode
 
@@ -101,13 +109,15 @@ def _are_two(service: Any) -> Iterator[Finding]:
         return
     try:
         one = ask_beside(lambda: are_one(supernode, local))(SECONDS)
-    except NoAnswer:
-        return
-    except NodeError as error:
-        if error.reason is Reason.NOT_ALLOWED:
-            yield look_at(SUPERNODE, f"whether it is not the local node itself cannot be told: {error}",
+    except (NoAnswer, NodeError) as error:
+        if getattr(error, "reason", None) is Reason.NOT_ALLOWED:
+            yield look_at(SUPERNODE, f"{_UNTOLD}: {error}",
                           "pinning works; allow that call if local copies should ever be released")  # fmt: skip
-        return  # whoever does not answer was told of above
+        elif isinstance(supernode, KuboNode) and not told:
+            yield look_at(SUPERNODE, f"{_UNTOLD}: {error if str(error) else _NO_ANSWER.format(SECONDS)}",
+                          "pinning works; see why one of them does not say who it is (ipfs id): no local copy is"
+                          " released before")  # fmt: skip
+        return
     if one and isinstance(supernode, KuboNode):
         yield wrong(SUPERNODE, f"it is the local node itself ({_identity(local)}): what is pinned there is in one"
                     " place only", "set THREESPEAK_IPFS_ENDPOINT to another node")  # fmt: skip

@@ -165,13 +165,13 @@ def _moved_away(archive: Archive, report: MigrationReport, data_dir: Path) -> in
     LedgerError, StorageError, ArchiveError."""
     from encoder_pin_plugin.lazy.worker import LEDGER_NAME
     from encoder_pin_plugin.operate.ledger_view import view_ledger
-    from encoder_pin_plugin.operate.missing import missing_lines, record_of
+    from encoder_pin_plugin.operate.missing import missing_lines
 
     migrated = report.migrated
     with view_ledger(data_dir / LEDGER_NAME) as ledger:
         keys = missing_lines(ledger, archive) if ledger is not None else []
-        rows = (row for key in keys if ledger for row in ledger.rows("SELECT * FROM job WHERE key = :key", key=key))
-        return sum(record_of(row).hash in migrated for row in rows)
+        rows = (row for key in keys if ledger for row in ledger.rows("SELECT cid FROM job WHERE key = :key", key=key))
+        return sum(row["cid"] in migrated for row in rows)
 
 
 def _write_reports(wanted: Wanted, tally: Tally, moments: dict[str, str]) -> None:

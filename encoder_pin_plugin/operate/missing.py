@@ -43,13 +43,12 @@ def missing_lines(ledger: LedgerView, archive: Archive) -> list[str]:
 def record_of(row: Row) -> ArchiveRecord:
     """The line that the ledger remembers of an archived job; where that is damaged, it is made anew from what the
     ledger knows of the job: one that cannot be read keeps no other from being written again. Raises sqlite3.Error
-    where the row itself is not what was written."""
-    pin = lazy_pin(row)
-    key = (pin.job.cid, pin.job.job_id)
+    where the rest of the row is not what was written either."""
     with suppress(ArchiveError):
         record = parse_line(row["line"])
-        if record.key == key:
+        if record.key == (row["cid"], row["job_id"]):
             return record
+    pin = lazy_pin(row)
     return ArchiveRecord(
         hash=pin.job.cid,
         job_id=pin.job.job_id,

@@ -17,7 +17,7 @@ from encoder_pin_plugin.archive.audit import (
     migrated_by_target,
 )
 from encoder_pin_plugin.archive.jsonl import Archive
-from encoder_pin_plugin.archive.migration_lock import migration_lock
+from encoder_pin_plugin.archive.migration_lock import LOCK_NAME, migration_lock
 from encoder_pin_plugin.archive.record import ArchiveRecord
 from encoder_pin_plugin.durable import SharedSync
 from encoder_pin_plugin.errors import NodeError
@@ -113,6 +113,24 @@ def test_what_a_migration_has_unpinned_and_not_yet_moved_is_no_loss(
     assert local.pins == {}
     (loss,) = audit_waiting(archive, local, keys, mender).losses
     assert loss.mended, "that migration ended, and the line still waits"
+
+
+@pytest.mark.parametrize("repair", [True, False])
+def test_where_nobody_can_tell_whether_a_migration_is_at_work_the_rest_is_audited_all_the_same(
+    archive: Archive, tmp_path: Path, repair: bool
+) -> None:
+    local = Hollow()
+    for number in (1, 2):
+        archive.append(ArchiveRecord(hash=cid(number), job_id="a", local_pin_timestamp="2025-10-28T10:30:00.000Z"))
+    local.pins[cid(2)], local.hollow = PIN_NAME, {cid(2)}
+    (archive.path.parent / LOCK_NAME).mkdir()  # as a file system that became read-only: it cannot be opened
+    pinner = LocalPinner(node=local, limits=Limits(), sync=SharedSync())
+    mender = Mender(pinner=pinner, exclusion=Exclusion(tmp_path / "data")) if repair else None
+    audited = audit_waiting(archive, local, lines_by_cid(archive.entries()), mender)
+    assert [loss.cid for loss in audited.losses] == [cid(2)]
+    assert list(audited.tally.unknown) == [cid(1)]
+    assert LOCK_NAME in audited.tally.unknown[cid(1)]
+    assert cid(1) not in local.pins
 
 
 def test_what_our_node_lost_is_pinned_again(archive: Archive, local: MemoryNode, mender: Mender, wait, log) -> None:

@@ -83,6 +83,23 @@ def test_a_cluster_that_does_not_name_its_members_is_not_trusted(local: Node) ->
     assert raised.value is error
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("https://ipfs.example/encoder-1", "https://ipfs.example/permanent"),
+        ("/unix/run/encoder.sock", "/unix/run/permanent.sock"),
+        ("/unix/run/encoder.sock", "http://localhost:80"),
+    ],
+)
+def test_two_nodes_behind_one_proxy_or_at_two_sockets_are_two(ours: str, theirs: str) -> None:
+    local = Node(ours, "ours")
+    refuse_itself(Node(theirs, "theirs"), local)
+    with pytest.raises(InvalidSettings, match="own node"):
+        refuse_itself(Node(theirs, "ours"), local)
+    with pytest.raises(InvalidSettings, match="own node"):
+        refuse_itself(Node(ours, "not asked"), local)
+
+
 @pytest.mark.parametrize("transfer", Transfer)
 def test_whatever_the_transfer_a_migration_into_itself_is_refused(local: Node, transfer: Transfer) -> None:
     for target in (Node("http://10.0.0.1:5001", "ours"), Cluster(local)):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from encoder_hookspecs import hookimpl
-from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, Proof, RetryIn
+from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalFallback, LocalPin, Proof, RetryIn
+from encoder_pin_plugin.archive.jsonl import Archive
+from encoder_pin_plugin.archive.record import from_fallback
 from encoder_pin_plugin.lazy.pins import State
 from tests.conftest import until
 
@@ -128,6 +130,27 @@ def test_a_receipt_for_no_file_is_none(make_bench: Any, path: Any, tmp_path: Pat
     bench.supernode.down()
     assert bench.drain() == 0
     assert bench.lines() == ["a"]
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_receipt_may_name_its_file_by_a_path_object(
+    make_bench: Any, trusted: bool, tmp_path: Path, log: list[str]
+) -> None:
+    bench = make_bench(trust_plugins="site" if trusted else "")
+    theirs = Archive(tmp_path / "site")
+
+    class Site:
+        @hookimpl
+        def on_local_fallback(self, fallback: LocalFallback) -> ArchiveReceipt:
+            theirs.append(from_fallback(fallback, "site"))
+            return ArchiveReceipt(path=theirs.path)  # type: ignore[arg-type]
+
+    bench.manager.register(Site(), "site")
+    bench.complete("a")
+    bench.supernode.down()
+    assert bench.drain() == 0
+    assert bench.lines() == []
+    assert any(f"archived in {theirs.path}" in line for line in log)
 
 
 @pytest.mark.parametrize("seconds", [None, "soon", float("nan"), float("inf"), -1, 10**400, True, [1]], ids=repr)

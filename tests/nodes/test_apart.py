@@ -17,8 +17,8 @@ from encoder_pin_plugin.nodes.kubo import KuboNode
 from encoder_pin_plugin.settings import load_settings
 from tests.fakes.cluster_peer import FakeClusterPeer
 from tests.fakes.kubo_honest import Content
-from tests.fakes.kubo_node import FakeKubo
-from tests.lazy.holding import DUE, A
+from tests.fakes.kubo_node import FakeKubo, Talk
+from tests.lazy.holding import DUE, A, B
 
 CID = A.job.cid
 
@@ -92,6 +92,71 @@ def test_what_a_cluster_keeps_on_its_other_nodes_is_released(
         _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
         assert posted[1:] == [Released(done={"a": False}), Released(done={"a": True})]
         assert kubo.pins == {}
+
+
+def test_a_dead_peer_whose_node_is_forgotten_keeps_nothing_here_for_ever(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object]
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        peer.say(CID, {"peer-1": "pinned", "peer-2": {"peername": "", "ipfs_peer_id": "", "status": "cluster_error"}})
+        cluster = ClusterNode(peer.url, replication_min=1)
+        cluster.submit(CID)
+        _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
+        assert posted[1:] == [Released(done={"a": False}), Released(done={"a": True})]
+        assert kubo.pins == {}
+
+
+@pytest.mark.parametrize("status", ["pinned", "pinning", "pin_error", "a new word"])
+def test_a_peer_that_answers_and_does_not_name_its_node_may_be_in_front_of_ours(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object], status: str
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        peer.say(CID, {"peer-1": "pinned", "peer-2": {"peername": "", "ipfs_peer_id": "", "status": status}})
+        cluster = ClusterNode(peer.url, replication_min=1)
+        cluster.submit(CID)
+        _holds_and_releases(_holder(tmp_path, cluster, kubo, posted))
+        assert posted[1:] == [Released(done={"a": None})] * 2
+        assert kubo.pins == {CID: PIN_NAME}
+
+
+class Forgetful(FakeClusterPeer):
+    """Leaves a CID out of its answers."""
+
+    forgets = ""
+
+    def _list(self, talk: Talk, cids: list[str]) -> None:
+        super()._list(talk, [cid for cid in cids if cid != self.forgets])
+
+
+def test_one_cid_of_which_a_cluster_says_nothing_keeps_no_other(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object], log: list[str]
+) -> None:
+    with Forgetful(["peer-1", "peer-2"]) as peer:
+        cluster, peer.forgets = ClusterNode(peer.url), B.job.cid
+        for pin in (A, B):
+            cluster.submit(pin.job.cid)
+        _holder(tmp_path, cluster, kubo, posted).release([A, B])
+        assert posted == [Released(done={"a": False, "b": None})]
+        assert not any(line.startswith("ERROR") for line in log)
+
+
+def test_that_a_node_behind_a_cluster_says_again_who_it_is_ends_the_alarm(
+    tmp_path: Path, kubo: FakeKubo, posted: list[object], log: list[str]
+) -> None:
+    with FakeClusterPeer(["peer-1", "peer-2"]) as peer:
+        cluster = ClusterNode(peer.url)
+        cluster.submit(CID)
+        holder = _holder(tmp_path, cluster, kubo, posted)
+        kubo.lie("forbidden", only={"id"})
+        _holds_and_releases(holder)
+        kubo.honest()
+        holder.release([A])
+        assert posted[-1] == Released(done={"a": False})
+        (said,) = [line for line in log if "until that call is allowed" in line]
+        assert said.startswith("ERROR")
+        assert holder.apart is not None
+        assert holder.apart._alarms.lasting() == []
+        assert log[-1].startswith("INFO")
 
 
 @pytest.mark.parametrize("lie", ["html_502", "empty_200"])

@@ -354,6 +354,19 @@ class TestWhole:
         assert all(whole.yes for whole in node.whole([CID, OTHER]).values())
         assert kubo.asked == 1
 
+    @pytest.mark.parametrize(
+        ("third", "answer"), [((), Answer.UNKNOWN), ((Answer.YES,), Answer.YES), ((Answer.NO,), Answer.NO)]
+    )
+    def test_two_peers_in_front_of_one_node_are_one_whole_copy(self, third: tuple[Answer], answer: Answer) -> None:
+        with FakeClusterPeer(["peer-1", "peer-2", "peer-3"]) as peer:
+            peer.kubos |= {"peer-1": "one", "peer-2": "one", "peer-3": "other"}
+            peer.say(CID, dict.fromkeys(peer.peers, "pinned"))
+            asked = {"peer_3": self.Kubo(*third)} if third else {}
+            node = self.cluster(peer.url, peer_1=self.Kubo(Answer.YES), peer_2=self.Kubo(Answer.YES), **asked)
+            node.submit(CID)
+            assert node.pinned([CID])[CID].yes
+            assert node.whole([CID])[CID].answer is answer
+
     def test_the_kubo_node_of_another_peer_proves_nothing(self, peer: FakeClusterPeer) -> None:
         with FakeKubo() as one, FakeKubo() as other:
             one.content[CID] = other.content[CID] = Content()

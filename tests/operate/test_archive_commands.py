@@ -259,6 +259,21 @@ def test_a_line_that_is_damaged_in_the_ledger_is_made_anew_from_its_job(desk: De
     assert records["job-2"] == _record(2)
 
 
+@pytest.mark.parametrize("damage", ["reason='\x01'", "attempts=-1", "completed_at=1<<62"])
+def test_a_line_that_is_sound_in_the_ledger_comes_back_whatever_else_is_damaged_there(desk: Desk, damage: str) -> None:
+    for number in (0, 2):
+        desk.submit(f"job-{number}", CIDS[number])
+        desk.finish(State.ARCHIVED, line=_record(number).line())
+    with closing(sqlite3.connect(desk.data / LEDGER_NAME)) as ledger:
+        ledger.execute(f"UPDATE job SET {damage} WHERE job_id='job-0'")
+        ledger.commit()
+    done = desk.run("archive", "repair", "--from-ledger")
+    assert "wrote 2 lines again" in done.stdout, done.output
+    records = [entry.record for entry in Archive(desk.data).entries()]
+    assert sorted(record.job_id for record in records if record) == ["job-0", "job-2"]
+    assert _record(0) in records
+
+
 def test_without_a_ledger_nothing_comes_from_it(desk: Desk) -> None:
     result = desk.run("archive", "repair", "--from-ledger")
     assert result.exit_code == 1

@@ -126,6 +126,25 @@ def test_a_supernode_that_does_not_say_who_it_is(desk: Desk, nodes: tuple[FakeKu
     assert "cannot be told" in text
 
 
+@pytest.mark.parametrize("lie", ["html_200", "deadline", "error_without_words"])
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_node_that_answers_all_but_who_it_is(
+    desk: Desk, nodes: tuple[FakeKubo, FakeKubo], node: int, lie: str
+) -> None:
+    nodes[node].lie(lie, only={"id"})
+    ((level, text, todo),) = found(desk, "supernode")
+    assert (level, "no local copy is released" in todo) == ("look at", True)
+    assert f"cannot be told: {nodes[node].url} id" in text
+
+
+def test_that_a_node_that_is_down_does_not_say_who_it_is_is_told_once(
+    desk: Desk, nodes: tuple[FakeKubo, FakeKubo]
+) -> None:
+    for node in nodes:
+        node.lie("closed_at_once")
+    assert [len(found(desk, topic)) for topic in ("supernode", "local node")] == [1, 1]
+
+
 def test_a_cluster_that_the_local_node_is_one_of(desk: Desk, nodes: tuple[FakeKubo, FakeKubo]) -> None:
     with FakeClusterPeer() as peer:
         desk.env |= {"USE_CLUSTER_FOR_PINS": "true", "IPFS_CLUSTER_ENDPOINT": peer.url}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,21 @@ def test_a_line_that_was_moved_away_is_not_said_to_be_cleaned(
     assert CIDS[0] not in local.pins
     again = desk.run("clean", f"{collected}.migrated.json")
     assert (again.exit_code, "cleaned before" in again.stdout) == (0, True)
+
+
+def test_a_damaged_row_of_a_job_that_was_collected_long_ago_keeps_nothing_from_being_cleaned(
+    desk: Desk, server: FakeKubo, local: FakeKubo, tmp_path: Path
+) -> None:
+    desk.submit("long-ago", CIDS[1])
+    desk.finish(State.ARCHIVED, line=ArchiveRecord(hash=CIDS[1], job_id="long-ago").line())
+    with closing(sqlite3.connect(desk.data / LEDGER_NAME)) as ledger:
+        ledger.execute("UPDATE job SET attempts=-1, line=x'ff'")
+        ledger.commit()
+    collected = _collected(tmp_path / "collected", 0)
+    assert desk.run("migrate", str(collected), "--to", f"kubo+{server.url}").exit_code == 0
+    done = desk.run("clean", f"{collected}.migrated.json")
+    assert done.exit_code == 0, done.output
+    assert CIDS[0] not in local.pins
 
 
 def test_observers_hear_of_every_line_that_is_proved() -> None:

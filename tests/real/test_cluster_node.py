@@ -276,6 +276,24 @@ class TestThreePeers:
         until(lambda: node.pinned([cid])[cid].yes, 120)
         until(lambda: ClusterNode(first.rest_url, quorum=3).pinned([spread])[spread].yes)
 
+    def test_a_dead_peer_whose_node_a_restarted_one_does_not_know_is_no_place(self, peers: list[ClusterPeer]) -> None:
+        first = peers[0]
+        node = ClusterNode(first.rest_url, replication_min=2)
+        cid = make_dag(first.kubo, pin=False)
+        node.pin(cid, limits=PATIENT)
+        dead = next(peer for peer in peers[1:] if first.statuses(cid)[peer.peername] == "pinned")
+        others = node.places([cid])[cid] - {dead.kubo.peer_id}
+        dead.kill()
+        first.kill()
+        first.start()
+
+        def forgotten() -> bool:
+            said = [(peer.kubo, peer.status) for peer in node.wire.status(cid).peers]
+            return ("", "cluster_error") in said and len(said) == len(peers)
+
+        until(forgotten)
+        until(lambda: node.places([cid])[cid] == others)
+
 
 class TestTheFakeSaysWhatARealPeerSays:
     CALLS = (
