@@ -151,7 +151,7 @@ def _done_before_append() -> None:
         import threading
 
         record = service.from_fallback(fallback, self.settings.node_name)
-        threading.Timer(0.05, lambda: self.archive.append(record)).start()
+        threading.Timer(2.0, lambda: self.archive.append(record)).start()  # whoever is killed is so before
         return service.ArchiveReceipt(path=str(self.archive.path))
 
     service.Service.archive_line = archive_line  # type: ignore[method-assign]

@@ -73,11 +73,10 @@ def _run_on(
 
 
 def _load_until_cut(server: ForkServer, disk: CutDisk, place: Place, dice: random.Random, name: str) -> None:
-    folders = {"root": str(place.root), "data": str(place.data)}
-    if dice.random() < 0.5:
-        (place.supernode / "down").touch()
-    load = _LOADS[name](server, folders, dice)
+    load = _LOADS[name](server, place, dice)
     time.sleep(dice.uniform(0.03, 0.35))
+    if any(child.poll() is not None for child in load):
+        raise RuntimeError("a part of the load ended before the power did: its last words stand in the children's log")
     for child in load:
         os.kill(child.pid, signal.SIGSTOP)
     for child in load:
@@ -88,21 +87,32 @@ def _load_until_cut(server: ForkServer, disk: CutDisk, place: Place, dice: rando
     disk.restore()
 
 
-def _hosts(server: ForkServer, folders: dict[str, str], dice: random.Random) -> list[Child]:
-    """Two hosts, and a worker."""
+def _hosts(server: ForkServer, place: Place, dice: random.Random) -> list[Child]:
+    """Two hosts, and a worker; half of the time the supernode is down."""
+    if dice.random() < 0.5:
+        (place.supernode / "down").touch()
     hosts = [
-        server.start("tests.faults.actors:host", **folders, seed=dice.randrange(2**32), repeats=False, pause=pause)
-        for pause in (0.002, 0.01)
+        server.start("tests.faults.actors:host", **_folders(place), seed=dice.randrange(2**32), repeats=False, pause=it)
+        for it in (0.002, 0.01)
     ]
-    return [*hosts, server.start("tests.faults.actors:work", **folders)]
+    return [*hosts, server.start("tests.faults.actors:work", **_folders(place))]
 
 
-def _ledger(server: ForkServer, folders: dict[str, str], dice: random.Random) -> list[Child]:
+def _ledger(server: ForkServer, place: Place, dice: random.Random) -> list[Child]:
     """The ledger alone: nothing else's fsync covers for one that it forgets."""
-    return [server.start("tests.faults.actors:commit", **folders)]
+    return [server.start("tests.faults.actors:commit", **_folders(place))]
 
 
-_LOADS = {"hosts": _hosts, "ledger": _ledger}
+def _archive(server: ForkServer, place: Place, dice: random.Random) -> list[Child]:
+    """The archive alone: no sync of the whole disk, as each fallback has one, covers for its own."""
+    return [server.start("tests.faults.scenarios:append_on", **_folders(place))]
+
+
+def _folders(place: Place) -> dict[str, str]:
+    return {"root": str(place.root), "data": str(place.data)}
+
+
+_LOADS = {"hosts": _hosts, "ledger": _ledger, "archive": _archive}
 
 
 def _wait_until_still(child: Child) -> None:

@@ -22,7 +22,7 @@ def _meeting(first: str, second: str) -> Callable[..., RigReport]:
 CAUGHT_BY: dict[str, tuple[Callable[..., RigReport], int]] = {
     "no file fsync": (_on_ext4, 200),
     "no folder fsync": (_on_ext4, 200),
-    "no archive fsync": (_on_ext4, 200),
+    "no archive fsync": (partial(_on_ext4, load="archive"), 200),
     "fsync lies": (_on_ext4, 200),
     "synchronous=OFF": (_on_ext4, 200),
     "WAL and NORMAL": (_on_ext4, 200),
