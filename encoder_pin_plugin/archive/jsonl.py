@@ -159,7 +159,7 @@ class Archive:
         every other line stays, byte for byte. Where the last line of a key decides, among the migrated, doubles stay.
         Raises `LockBusy`, `StorageError`, `ArchiveError`; each file is then repaired, or as it was."""
         self._renew_after_fork()
-        waiting, migrated = self._heal(self._waiting), self._heal(self._migrated)
+        waiting, migrated = self._heal()
         return self._repair(self._waiting, waiting), self._repair(self._migrated, migrated)
 
     def compact(self, remove: Collection[Key], migrated_lines: Sequence[bytes] = ()) -> Compacted:
@@ -189,8 +189,7 @@ class Archive:
         line = _readable(replace(record, extra={}))
         withdrawal = replace(record, extra={WITHDRAWN: utc_text(datetime.now(UTC)), "why": why}).line()
         self._renew_after_fork()
-        self._heal(self._waiting)
-        self._heal(self._migrated)
+        self._heal()
         with self._lock.held():
             if self._waiting.find(record.key) is None:
                 self._waiting.append(line)
@@ -202,8 +201,7 @@ class Archive:
         """Finish at start what a killed process had begun: heal torn tails, remove temporary files, and drop from
         the archive what stands among the migrated already. Raises as `compact` does."""
         self._renew_after_fork()
-        self._heal(self._waiting)
-        self._heal(self._migrated)
+        self._heal()
         with storage_errors("tidy", self.path.parent):
             sweep(self.path)
             sweep(self.migrated_path)
@@ -224,12 +222,13 @@ class Archive:
         _log_stranded(left, done.set_aside)
         return replace(done, stranded=left)
 
-    def _heal(self, file: LineFile) -> Healed | None:
-        """Heal a file where there is one; what was done to it."""
-        if not file.path.exists():
-            return None
+    def _heal(self) -> tuple[Healed | None, Healed | None]:
+        """Heal what waits and what was migrated, where there are such files; what was done to each."""
+        if not (self.path.exists() or self.migrated_path.exists()):
+            return None, None
         with self._lock.held():
-            return file.heal()
+            waiting = self._waiting.heal() if self.path.exists() else None
+            return waiting, self._migrated.heal() if self.migrated_path.exists() else None
 
     def _leave(self, keys: Collection[Key], version: Version) -> Compacted:
         """Remove from what waits the keys that stood among the migrated when that file was of this version."""
