@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from loguru import logger
 
 from encoder_hookspecs import normalise
-from encoder_hookspecs.calling import Answered, PluginFailure, ask_plugins, tell_plugins
+from encoder_hookspecs.calling import PluginFailure, ask_plugins, tell_plugins
 from encoder_hookspecs.events import ArchiveReceipt, GiveUp, LocalPin, Proof, RetryIn
 from encoder_hookspecs.normalise import as_text
 from encoder_pin_plugin.archive.lookup import line_stands, mentions
@@ -70,50 +71,41 @@ class Plugins:
     def attempt_failed(self, attempt: LazyPinAttempt) -> RetryIn | GiveUp:
         """What to do after a failed attempt; the default's own answer cannot fail."""
         kinds: tuple[type[RetryIn | GiveUp], ...] = (RetryIn, GiveUp)
-        plain: list[RetryIn | GiveUp] = []
-
-        def accept(decision: RetryIn | GiveUp, _: str) -> bool:
-            plain.append(_plain_decision(decision))
-            return True
-
-        self._ask("on_lazy_pin_attempt_failed", kinds, accept, attempt=attempt)
-        return plain[0] if plain else RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
+        decision = self._ask("on_lazy_pin_attempt_failed", kinds, _plain_decision, attempt=attempt)
+        return decision or RetryIn(seconds=self._settings.lazy_pin_backoff[-1])
 
     def lazy_pin_failed(self, failure: LazyPinFailure) -> LocalPin:
         """Pin locally. Raises EncoderPinError where neither a plugin nor the default did."""
-        plain: dict[str, LocalPin] = {}
 
-        def accept(pin: LocalPin, plugin: str) -> bool:
-            plain[plugin] = pin = _plain_pin(pin, failure, plugin)
+        def believed(pin: LocalPin, plugin: str) -> bool:
             if plugin == OURS or self._trusted(plugin):
                 return True
             if pin.cid == failure.job.cid and self._pinner.holds(pin.cid):
                 return True
             return self._doubted(plugin, f"its local pin of {failure.job.cid} on {pin.node} cannot be seen")
 
-        pinned = self._ask("on_lazy_pin_failed", LocalPin, accept, failure=failure)
+        plain = partial(_plain_pin, failure=failure)
+        pinned = self._ask("on_lazy_pin_failed", LocalPin, plain, believed, failure=failure)
         if pinned is None:
             raise EncoderPinError("no plugin pins on a local node: is the plugin 'pin' blocked?")
-        return plain[pinned.plugin]
+        return pinned
 
     def local_fallback(self, fallback: LocalFallback) -> Archived:
         """Archive. Raises EncoderPinError where neither a plugin nor the default did."""
         record = from_fallback(fallback, self._settings.node_name)
-        plain: dict[str, ArchiveReceipt] = {}
 
-        def accept(receipt: ArchiveReceipt, plugin: str) -> bool:
-            plain[plugin] = receipt = ArchiveReceipt(path=_plain_path(receipt.path))
+        def believed(receipt: ArchiveReceipt, plugin: str) -> bool:
             if plugin == OURS or self._trusted(plugin):
                 return True
             if self._stands(receipt, fallback):
                 return True
             return self._doubted(plugin, f"no line for job {fallback.job.job_id} stands in {receipt.path}")
 
-        receipt = self._ask("on_local_fallback", ArchiveReceipt, accept, fallback=fallback)
+        receipt = self._ask("on_local_fallback", ArchiveReceipt, _plain_receipt, believed, fallback=fallback)
         if receipt is None:
             raise EncoderPinError("no plugin archives: is the plugin 'pin' blocked?")
         standing = self._archive.find(*record.key)
-        return Archived(receipt=plain[receipt.plugin], line=(standing or record).line())
+        return Archived(receipt=receipt, line=(standing or record).line())
 
     def succeeded(self, success: LazyPinSuccess) -> None:
         """Tell the observers."""
@@ -125,22 +117,26 @@ class Plugins:
         return mentions(self._archive.path, cid)
 
     def _ask(
-        self, hook: str, expect: type[T] | tuple[type[T], ...], accept: Callable[[T, str], bool] | None = None,
-        **arguments: object,
-    ) -> Answered[T] | None:  # fmt: skip
-        limit = self._settings.plugin_timeout
+        self, hook: str, expect: type[T] | tuple[type[T], ...], plain: Callable[[T, str], T],
+        believed: Callable[[T, str], bool] = lambda *_: True, **arguments: object,
+    ) -> T | None:  # fmt: skip
+        """The first answer that is believed, made `plain` by then; one that falls over on the way is doubted."""
+        answers: dict[str, T] = {}
 
-        def careful(answer: T, plugin: str) -> bool:
+        def accept(answer: T, plugin: str) -> bool:
             try:
-                return accept is None or accept(answer, plugin)
+                answers[plugin] = plain(answer, plugin)
+                return believed(answers[plugin], plugin)
             except Exception as error:
                 if plugin == OURS:
                     raise
                 return self._doubted(plugin, f"its answer to {hook} cannot be checked ({type(error).__name__})")
 
-        return ask_plugins(
-            self._manager, hook, expect=expect, limit=limit, report=report, accept=careful, last=OURS, **arguments
+        limit = self._settings.plugin_timeout
+        answered = ask_plugins(
+            self._manager, hook, expect=expect, limit=limit, report=report, accept=accept, last=OURS, **arguments
         )
+        return answers[answered.plugin] if answered else None
 
     def _trusted(self, plugin: str) -> bool:
         return plugin in self._settings.trust_plugins
@@ -161,7 +157,7 @@ def report(failure: PluginFailure) -> None:
     logger.opt(exception=failure.error).error("{}: the next plugin, or the default, takes its place", failure)
 
 
-def _plain_decision(decision: RetryIn | GiveUp) -> RetryIn | GiveUp:
+def _plain_decision(decision: RetryIn | GiveUp, _: str) -> RetryIn | GiveUp:
     """A plain record: one that falls over when the worker looks at it would keep the job in flight."""
     if isinstance(decision, GiveUp):
         return GiveUp(why=as_text(decision.why))
@@ -173,12 +169,13 @@ def _plain_number(seconds: object) -> float:
     return float(seconds) if isinstance(seconds, int | float) else math.nan
 
 
-def _plain_path(path: object) -> str:
+def _plain_receipt(receipt: ArchiveReceipt, _: str) -> ArchiveReceipt:
     """A path object says the same as its text. Raises what a hostile one does."""
-    return as_text(os.fspath(path) if isinstance(path, os.PathLike) else path)
+    path: object = receipt.path
+    return ArchiveReceipt(path=as_text(os.fspath(path) if isinstance(path, os.PathLike) else path))
 
 
-def _plain_pin(pin: LocalPin, failure: LazyPinFailure, plugin: str) -> LocalPin:
+def _plain_pin(pin: LocalPin, plugin: str, *, failure: LazyPinFailure) -> LocalPin:
     """`pin` as a plain record without what is odd in it, which would keep its line out of the archive for ever; with
     the host's size and type where the node told none."""
     odd: list[str] = []
