@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,13 +49,20 @@ def log() -> Iterator[list[str]]:
     logger.remove(sink)
 
 
+@contextmanager
+def messages_from(level: str) -> Iterator[list[str]]:
+    """What is logged at this level or above, the message alone of each record."""
+    messages: list[str] = []
+    sink = logger.add(lambda message: messages.append(message.record["message"]), level=level)
+    yield messages
+    logger.remove(sink)
+
+
 @pytest.fixture
 def warned() -> Iterator[list[str]]:
     """What is logged as a warning or worse, the message alone of each record."""
-    messages: list[str] = []
-    sink = logger.add(lambda message: messages.append(message.record["message"]), level="WARNING")
-    yield messages
-    logger.remove(sink)
+    with messages_from("WARNING") as messages:
+        yield messages
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from encoder_hookspecs.events import CompletedJob
 from encoder_pin_plugin.plugin import PinPlugin
 from encoder_pin_plugin.settings import load_settings
 from tests.cids import cid_of
+from tests.conftest import messages_from
 from tests.faults.acting import work_off
 from tests.faults.actors import place_at, plugin_at, through_pluggy
 
@@ -31,10 +31,8 @@ CID = cid_of("hostile")
 
 @pytest.fixture
 def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
-    yield lines
-    logger.remove(sink)
+    with messages_from("DEBUG") as messages:
+        yield messages
 
 
 @pytest.mark.parametrize("job_id", HOSTILE, ids=lambda text: ascii(text)[:24])
