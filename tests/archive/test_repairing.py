@@ -63,6 +63,7 @@ def test_an_archive_in_order_is_left_as_it_is_whatever_its_size(archive: Archive
     assert repaired == Repaired(kept=3000, quarantined=0, doubles=0, quarantine_file=None, healed=None)
     assert archive.path.stat().st_ino == inode
     assert not archive.quarantine.exists()
+    assert not archive.migrated_path.exists()
 
 
 @pytest.mark.parametrize("extra", [[A], [BAD]], ids=["double", "fault"])
